@@ -1,0 +1,1 @@
+"""convai_lab: the lab bench for voice agents, in a notebook."""

@@ -1,0 +1,1 @@
+"""What should be said: agents, their prompts, tools, voices and turn-taking."""

@@ -1,0 +1,30 @@
+"""Turn-taking: when may the agent speak, and how long does it wait?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+TurnMode = Literal["silence", "turn"]
+Eagerness = Literal["patient", "normal", "eager"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TurnTaking:
+    """How the agent takes turns; the defaults are the platform's.
+
+    `mode` ``silence`` ends a turn after enough silence (``server_vad`` in older configurations); ``turn`` also
+    listens to what was said (``turn_based``). A `silence_end_call_secs` of None means never.
+    """
+
+    mode: TurnMode = "turn"
+    eagerness: Eagerness = "normal"
+    spelling_patience: Literal["auto", "off"] = "auto"
+    timeout_secs: float = 7.0
+    initial_wait_secs: float | None = None
+    silence_end_call_secs: float | None = None
+    soft_timeout_secs: float | None = None
+    soft_timeout_message: str = "Hhmmmm...yeah."
+    speculative: bool = False
+    first_message_interruptible: bool = True
+    ignore_terms: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""The `convai` command."""

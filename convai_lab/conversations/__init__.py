@@ -1,0 +1,1 @@
+"""What was said: turns, conversations, and where they are kept."""

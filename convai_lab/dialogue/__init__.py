@@ -1,0 +1,1 @@
+"""One reply, and the loop of a conversation around it."""

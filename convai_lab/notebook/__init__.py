@@ -1,0 +1,1 @@
+"""Magics, cards and panels: the front door in Jupyter."""

@@ -1,0 +1,1 @@
+"""Vendors: language models, speech in and speech out, each in one file behind `base`."""

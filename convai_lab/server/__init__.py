@@ -1,0 +1,1 @@
+"""The local platform: an Agents API that the vendor's own clients work against."""

@@ -1,0 +1,188 @@
+"""Settings: where things are stored, which keys are present, and what must never be shown.
+
+Keys come from the environment first, then from the keyring (service ``convai-lab``). They travel as `Secret`,
+which shows itself as stars, and `scrub()` removes every known key from a text before it is logged or stored.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import platformdirs
+
+from convai_lab.errors import InvalidValueError, MissingKeyError
+
+HOME_VARIABLE = "CONVAI_LAB_HOME"
+CASSETTE_VARIABLE = "CONVAI_LAB_CASSETTE"
+KEYRING_SERVICE = "convai-lab"
+
+KEY_VARIABLES = (
+    "OPENAI_API_KEY",
+    "ANTHROPIC_API_KEY",
+    "GOOGLE_API_KEY",
+    "GEMINI_API_KEY",
+    "ELEVENLABS_API_KEY",
+)
+"""The environment variables that hold provider keys."""
+
+BASE_URL_VARIABLES = (
+    "OPENAI_BASE_URL",
+    "ANTHROPIC_BASE_URL",
+    "GOOGLE_GEMINI_BASE_URL",
+    "ELEVENLABS_BASE_URL",
+    "TWILIO_API_BASE_URL",
+)
+"""The environment variables that point a vendor somewhere else (a proxy, a test server)."""
+
+STARS = "********"
+KEY_SHAPES = re.compile(
+    r"\b(?:sk-ant-[\w-]{16,}|sk-[\w-]{16,}|sk_[A-Za-z0-9]{16,}|AIza[\w-]{20,}|xai-[\w-]{16,}|gsk_\w{16,})"
+)
+
+_overrides: dict[str, str] = {}
+_seen: set[str] = set()
+_keyring_answers: dict[str, str | None] = {}
+_lock = threading.Lock()
+
+
+class Secret:
+    """A key or token that never shows itself; call `reveal()` at the one place that sends it."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+        remember_secret(value)
+
+    def reveal(self) -> str:
+        """Return the key itself."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"Secret({STARS})"
+
+    __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+    def __bool__(self) -> bool:
+        return bool(self._value)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Secret is never pickled: pass the name of its environment variable instead")
+
+
+def home() -> Path:
+    """Return the folder that holds the store, its key and recordings; it is made (mode 700) when absent.
+
+    ``CONVAI_LAB_HOME`` moves it; the default is the platform's user data folder.
+
+    Raises:
+        InvalidValueError: The folder cannot be made or is not a folder.
+    """
+    named = os.environ.get(HOME_VARIABLE)
+    folder = Path(named).expanduser() if named else Path(platformdirs.user_data_dir("convai-lab", False))
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise InvalidValueError(
+            f"cannot use {folder} for data ({error.strerror}); set it to a folder you can write",
+            field=HOME_VARIABLE,
+        ) from None
+    return folder
+
+
+def setting(name: str) -> str | None:
+    """Return a setting such as ``OPENAI_BASE_URL`` (one sent by the notebook wins over the environment)."""
+    value = _overrides.get(name) or os.environ.get(name)
+    return value.strip() or None if value else None
+
+
+def find_key(*variables: str) -> Secret | None:
+    """Return the first key that is present under one of `variables`, or None."""
+    for variable in variables:
+        if value := setting(variable) or _from_keyring(variable):
+            return Secret(value)
+    return None
+
+
+def require_key(*variables: str, needed_for: str) -> Secret:
+    """Return the first key that is present.
+
+    Raises:
+        MissingKeyError: None of `variables` is set; the message names the first.
+    """
+    key = find_key(*variables)
+    if key is None:
+        raise MissingKeyError(" or ".join(variables), needed_for=needed_for)
+    return key
+
+
+def key_status() -> dict[str, bool]:
+    """Say for every provider key whether it is present; never what it is."""
+    return {variable: find_key(variable) is not None for variable in KEY_VARIABLES}
+
+
+def provider_settings() -> dict[str, str]:
+    """Return every key and base URL that is set, to hand to the local platform over its private socket."""
+    found: dict[str, str] = {}
+    for variable in KEY_VARIABLES:
+        if key := find_key(variable):
+            found[variable] = key.reveal()
+    for variable in BASE_URL_VARIABLES:
+        if value := setting(variable):
+            found[variable] = value
+    return found
+
+
+def use_provider_settings(received: Mapping[str, str]) -> None:
+    """Use keys and base URLs received from the notebook, in memory only; replaces the ones received before."""
+    allowed = {*KEY_VARIABLES, *BASE_URL_VARIABLES}
+    with _lock:
+        _overrides.clear()
+        _overrides.update({name: value for name, value in received.items() if name in allowed and value})
+    for name in KEY_VARIABLES:
+        if name in _overrides:
+            remember_secret(_overrides[name])
+
+
+def remember_secret(value: str) -> None:
+    """Make `scrub()` remove `value` from now on (values under 8 characters are too common to remove)."""
+    if len(value) >= 8:
+        with _lock:
+            _seen.add(value)
+
+
+def scrub(text: str) -> str:
+    """Return `text` with every known key, and everything that looks like one, replaced by stars."""
+    for variable in KEY_VARIABLES:
+        if (value := os.environ.get(variable)) and len(value) >= 8:
+            text = text.replace(value, STARS)
+    with _lock:
+        seen = sorted(_seen, key=len, reverse=True)
+    for value in seen:
+        text = text.replace(value, STARS)
+    return KEY_SHAPES.sub(STARS, text)
+
+
+def _from_keyring(variable: str) -> str | None:
+    """Ask the keyring once; a machine without one simply has no keys there."""
+    if variable not in _keyring_answers:
+        try:
+            import keyring
+            import keyring.errors
+        except ImportError:
+            return None
+        try:
+            _keyring_answers[variable] = keyring.get_password(KEYRING_SERVICE, variable)
+        except (keyring.errors.KeyringError, RuntimeError, OSError):
+            _keyring_answers[variable] = None
+    return _keyring_answers[variable]

@@ -1,0 +1,23 @@
+"""Every test starts with an empty data folder, no keys, no keyring and no proxy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from convai_lab import settings
+
+
+@pytest.fixture(autouse=True)
+def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    for name in (*settings.KEY_VARIABLES, *settings.BASE_URL_VARIABLES, settings.CASSETTE_VARIABLE):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path / "home"))
+    monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+    settings.use_provider_settings({})
+    yield
+    settings.use_provider_settings({})
