@@ -10,6 +10,7 @@ The tree::
     ├── MissingPackageError           an optional package is not installed; says how to install it
     ├── NotSupportedError             this platform cannot do that; says what can
     ├── ForbiddenAddressError         a tool or model address that must not be called
+    ├── ResponseTooLargeError         an answer is larger than we are willing to read
     ├── StorageError                  the local store cannot be read or written
     ├── PlatformProcessError          the local platform did not start or went away
     ├── ToolError                     a tool call failed
@@ -113,6 +114,14 @@ class NotSupportedError(ConvaiLabError):
 
 class ForbiddenAddressError(ConvaiLabError):
     """An address that the local platform refuses to call (see the address rules in `http`)."""
+
+
+class ResponseTooLargeError(ConvaiLabError):
+    """An answer is larger than we are willing to read; `max_bytes` is the limit."""
+
+    def __init__(self, max_bytes: int, *, url: str = "") -> None:
+        super().__init__(f"the answer{f' of {url}' if url else ''} is larger than {max_bytes:,} bytes, the limit here")
+        self.max_bytes = max_bytes
 
 
 class StorageError(ConvaiLabError):

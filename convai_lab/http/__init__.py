@@ -1,0 +1,14 @@
+"""HTTP: every client of this package is made here, and the addresses it may call are decided here."""
+
+from convai_lab.http.addresses import AddressRules, Resolver
+from convai_lab.http.client import guarded_client, new_client
+from convai_lab.http.responses import read_limited, retry_after_secs
+
+__all__ = [
+    "AddressRules",
+    "Resolver",
+    "guarded_client",
+    "new_client",
+    "read_limited",
+    "retry_after_secs",
+]

@@ -1,0 +1,84 @@
+"""Failures: which httpx exception says what aiohttp's exception means?"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Protocol
+
+import aiohttp
+import httpx
+from aiohttp import http_exceptions
+
+CUT = "Response payload is not completed"
+MAX_WORDS = 200
+
+
+class TimeLimits(Protocol):
+    """What a request was doing when its time ran out."""
+
+    phase: str
+
+
+@contextlib.contextmanager
+def timed_out(request: httpx.Request, times: TimeLimits) -> Iterator[None]:
+    """Turn the time-out of a request into the httpx exception for the phase it was in."""
+    try:
+        yield
+    except aiohttp.ServerTimeoutError as error:
+        raise httpx.ReadTimeout(_words(error), request=request) from error
+    except TimeoutError as error:
+        kind, words = {
+            "pool": (httpx.PoolTimeout, "all connections are in use"),
+            "connect": (httpx.ConnectTimeout, "no connection in time"),
+        }.get(times.phase, (httpx.WriteTimeout, "the server does not take the request"))
+        raise kind(words, request=request) from error
+
+
+def as_httpx_error(error: Exception, request: httpx.Request) -> httpx.TransportError:
+    """Return the httpx exception for an error of aiohttp's."""
+    return _kind(error)(_words(error), request=request)
+
+
+def _kind(error: Exception) -> type[httpx.TransportError]:
+    match error:
+        case aiohttp.SocketTimeoutError():
+            return httpx.ReadTimeout
+        case aiohttp.ServerTimeoutError():
+            return httpx.ConnectTimeout
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return httpx.ProxyError
+        case aiohttp.ClientConnectorError():
+            return httpx.ConnectError
+        case aiohttp.NonHttpUrlClientError():
+            return httpx.UnsupportedProtocol
+        case aiohttp.InvalidURL():
+            return httpx.ConnectError
+        case aiohttp.ClientPayloadError():
+            return httpx.ReadError if _was_cut(error) else httpx.RemoteProtocolError
+        case aiohttp.ClientResponseError() | http_exceptions.HttpProcessingError():
+            return httpx.RemoteProtocolError
+        case aiohttp.ClientConnectionError() | OSError():
+            return httpx.WriteError if "write" in str(error).lower() else httpx.ReadError
+        case ValueError():
+            return httpx.LocalProtocolError
+    return httpx.ReadError
+
+
+def _was_cut(error: BaseException) -> bool:
+    """Say whether a body ended too early, as opposed to being malformed."""
+    too_short = (http_exceptions.ContentLengthError, http_exceptions.TransferEncodingError)
+    return str(error).startswith(CUT) and isinstance(error.__cause__, too_short)
+
+
+def _words(error: BaseException) -> str:
+    """Return one short line; aiohttp's messages may quote a whole header or draw an arrow under the wrong byte."""
+    match error:
+        case aiohttp.ServerDisconnectedError():
+            return "the server closed the connection before it had answered"
+        case aiohttp.SocketTimeoutError():
+            return "the server sent nothing for too long"
+        case aiohttp.ClientPayloadError() if _was_cut(error):
+            return "the server closed the connection in the middle of its answer"
+    text = " ".join(str(getattr(error, "message", None) or error).split()) or type(error).__name__
+    return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"
