@@ -1,1 +1,105 @@
-"""convai_lab: the lab bench for voice agents, in a notebook."""
+"""convai_lab: the lab bench for voice agents, in a notebook.
+
+Everything public is listed in `__all__` and imported when it is first used, so that `import convai_lab` is light.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "Agent": "convai_lab.agents.agent",
+    "ClientTool": "convai_lab.agents.tools",
+    "Conversation": "convai_lab.conversations.conversation",
+    "ConvaiLabError": "convai_lab.errors",
+    "CustomLLM": "convai_lab.agents.agent",
+    "DataItem": "convai_lab.agents.agent",
+    "EvaluationCriterion": "convai_lab.agents.agent",
+    "Knowledge": "convai_lab.agents.agent",
+    "SystemTool": "convai_lab.agents.tools",
+    "Turn": "convai_lab.conversations.turn",
+    "TurnTaking": "convai_lab.agents.turn_taking",
+    "WebhookTool": "convai_lab.agents.tools",
+    "Workspace": "convai_lab.workspace.workspace",
+    "connect": "convai_lab.workspace.connect",
+    "conversations_df": "convai_lab.analysis.dataframes",
+    "plot_latency": "convai_lab.analysis.plots",
+    "plot_timeline": "convai_lab.analysis.plots",
+    "plot_waterfall": "convai_lab.analysis.plots",
+    "sample_conversations": "convai_lab.analysis.samples",
+    "template": "convai_lab.agents.templates:from_template",
+    "tool": "convai_lab.agents.tools",
+    "tool_calls_df": "convai_lab.analysis.dataframes",
+    "turns_df": "convai_lab.analysis.dataframes",
+}
+"""Where each public name lives; ``module:name`` where it is called something else there."""
+
+__all__ = [
+    "Agent",
+    "ClientTool",
+    "ConvaiLabError",
+    "Conversation",
+    "CustomLLM",
+    "DataItem",
+    "EvaluationCriterion",
+    "Knowledge",
+    "SystemTool",
+    "Turn",
+    "TurnTaking",
+    "WebhookTool",
+    "Workspace",
+    "connect",
+    "conversations_df",
+    "plot_latency",
+    "plot_timeline",
+    "plot_waterfall",
+    "sample_conversations",
+    "template",
+    "tool",
+    "tool_calls_df",
+    "turns_df",
+]
+
+if TYPE_CHECKING:
+    from convai_lab.agents.agent import Agent, CustomLLM, DataItem, EvaluationCriterion, Knowledge
+    from convai_lab.agents.templates import from_template as template
+    from convai_lab.agents.tools import ClientTool, SystemTool, WebhookTool, tool
+    from convai_lab.agents.turn_taking import TurnTaking
+    from convai_lab.analysis.dataframes import conversations_df, tool_calls_df, turns_df
+    from convai_lab.analysis.plots import plot_latency, plot_timeline, plot_waterfall
+    from convai_lab.analysis.samples import sample_conversations
+    from convai_lab.conversations.conversation import Conversation
+    from convai_lab.conversations.turn import Turn
+    from convai_lab.errors import ConvaiLabError
+    from convai_lab.workspace.connect import connect
+    from convai_lab.workspace.workspace import Workspace
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'convai_lab' has no attribute {name!r}")
+    module, _, inner = _PUBLIC[name].partition(":")
+    value = getattr(importlib.import_module(module), inner or name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]
+
+
+def load_ipython_extension(shell: Any) -> None:
+    """Add the magics to an IPython shell: `%load_ext convai_lab`."""
+    from convai_lab.notebook.extension import load_ipython_extension as load
+
+    load(shell)
+
+
+def unload_ipython_extension(shell: Any) -> None:
+    """Take the magics out again: `%unload_ext convai_lab`."""
+    from convai_lab.notebook.extension import unload_ipython_extension as unload
+
+    unload(shell)

@@ -1,0 +1,118 @@
+"""Chat magic: a text conversation in a cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.errors import ConvaiLabError
+from convai_lab.notebook.arguments import Arguments, ArgumentsError
+from convai_lab.notebook.bench import Bench
+from convai_lab.notebook.display import (
+    ChatView,
+    GrowingConversation,
+    LiveTranscript,
+    PrintedTranscript,
+    silence_once,
+)
+from convai_lab.workspace import session as report
+
+
+def run_chat(bench: Bench, arguments: Arguments, body: str | None) -> Conversation:
+    """Send messages one after the other, show the transcript as it grows, and return the conversation."""
+    messages = _messages(arguments, body)
+    earlier = _earlier(bench, arguments)
+    agent = arguments.name or (earlier.agent_id if earlier else None)
+    if agent is None:
+        raise ArgumentsError("%chat needs AGENT: the name of the agent, for example %chat support Hello")
+    if not messages:
+        return _without_message(bench, arguments, earlier)
+    stored = bench.workspace.agents.get(agent)
+    start = earlier or Conversation(id="", agent_id=stored.id or "", agent_name=stored.name, status="initiated")
+    growing = GrowingConversation(start, _view(bench))
+    if earlier:
+        growing.started(earlier.id)
+    try:
+        conversation = bench.workspace.chat(
+            stored,
+            messages,
+            variables=arguments.var,
+            continue_from=earlier,
+            on_event=_follow(growing),
+        )
+    except (KeyboardInterrupt, ConvaiLabError):
+        _keep_partial(bench, growing, arguments.save)
+        raise
+    growing.finished(conversation)
+    return silence_once(bench.keep(conversation, arguments.save))  # type: ignore[no-any-return]
+
+
+def run_undo(bench: Bench, arguments: Arguments, _body: str | None) -> Conversation:
+    """Take back the last exchange of the newest conversation, and show what remains."""
+    if arguments.conversation:
+        conversation = bench.workspace.conversations.get(arguments.conversation)
+    else:
+        conversation = bench.conversation_with()
+    return bench.keep(bench.workspace.undo(conversation))
+
+
+def _messages(arguments: Arguments, body: str | None) -> list[str]:
+    lines = [line.strip() for line in body.splitlines()] if body is not None else []
+    messages = [line for line in (arguments.rest.strip(), *lines) if line]
+    if body is not None and not messages:
+        raise ArgumentsError("%%chat needs a body below it: one message a line")
+    return messages
+
+
+def _earlier(bench: Bench, arguments: Arguments) -> Conversation | None:
+    if arguments.conversation:
+        return bench.workspace.conversations.get(arguments.conversation)
+    if arguments.values.get("continue"):
+        return bench.conversation_with(arguments.name)
+    return None
+
+
+def _without_message(bench: Bench, arguments: Arguments, earlier: Conversation | None) -> Conversation:
+    """`%chat support --continue` without a message shows where the conversation stands."""
+    if earlier is None:
+        raise ArgumentsError(f'there is no message: %chat {arguments.name} "Hello", or %%chat with one message a line')
+    return bench.keep(earlier, arguments.save)
+
+
+def _view(bench: Bench) -> ChatView:
+    return LiveTranscript() if getattr(bench.shell, "kernel", None) else PrintedTranscript()
+
+
+def _follow(growing: GrowingConversation) -> Callable[[Any], None]:
+    """Pass on what the session reports; the reports arrive on this thread, in order."""
+
+    def follow(event: Any) -> None:
+        match event:
+            case report.Started(conversation_id=conversation_id):
+                growing.started(conversation_id)
+            case report.UserTurn(text=text):
+                growing.user_said(text)
+            case report.AgentText(text=text):
+                growing.agent_text(text)
+            case report.AgentTurn(text=text):
+                growing.agent_turn(text)
+            case report.ToolCalled(name=name, arguments=given):
+                growing.tool_called(name, given)
+            case report.ToolAnswered(name=name, value=value, is_error=is_error):
+                growing.tool_answered(name, value, is_error=is_error)
+
+    return follow
+
+
+def _keep_partial(bench: Bench, growing: GrowingConversation, variable: str | None) -> None:
+    """After an interrupt or an error: what was said until then is kept, from the platform's record if it answers."""
+    partial = growing.conversation
+    if not partial.id:
+        return
+    try:
+        partial = bench.workspace.conversations.get(partial.id)
+    except ConvaiLabError:
+        partial = partial.with_changes(status="failed", end_reason="the platform could not be asked for its record")
+    growing.finished(partial)
+    bench.keep(partial, variable)
