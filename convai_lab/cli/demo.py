@@ -1,0 +1,96 @@
+"""Demo: the main job without a browser, a key or a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from convai_lab.agents.agent import Agent, Knowledge
+from convai_lab.agents.tools import SystemTool, tool
+from convai_lab.cli.platform import open_platform, platform_option
+
+if TYPE_CHECKING:
+    from convai_lab.conversations.conversation import Conversation
+
+FOLDER = "convai_demo"
+
+PROMPT = """# Personality
+You are Sam, a calm support agent of a small coffee roaster. You speak to {{name}}.
+# Goal
+1. Find the order. 2. Say when it arrives. 3. Ask whether there is anything else.
+# Guardrails
+Never promise a refund.
+"""
+
+HOUSE_RULES = """Standard delivery takes three working days.
+The delivery address can be changed until the parcel has left the roastery.
+The roastery is open from nine to five, Monday to Friday.
+"""
+
+CALLS = (
+    ("Where is my order 1234?", "Can I change the delivery address?", "Thank you, goodbye"),
+    ("Hello, are you open on Saturday?", "And where is order 9999?", "I want my money back!", "Bye"),
+)
+"""Two callers: one with an easy question, one without luck."""
+
+OrderState = Literal["roasting", "shipped", "unknown"]
+
+
+@tool
+def order_status(order_id: str) -> dict[str, str]:
+    """Look up an order by its number.
+
+    Args:
+        order_id: The number on the confirmation, such as 1234.
+    """
+    states: dict[str, tuple[OrderState, str]] = {"1234": ("shipped", "tomorrow"), "5678": ("roasting", "on Friday")}
+    state, eta = states.get(order_id, ("unknown", "not known"))
+    return {"order": order_id, "status": state, "eta": eta}
+
+
+@click.command()
+@click.option("--llm", default="offline", show_default=True, help="The model, as in %agent --llm.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path(FOLDER), show_default=True, help="Folder to fill.")
+@platform_option
+def demo(llm: str, out: Path, platform: str) -> None:
+    """Author an agent with a tool, talk with it, and write tables, plots and a report."""
+    from convai_lab.analysis.report import write_report
+
+    workspace = open_platform(platform)
+    saved = workspace.agents.save(_agent(llm))
+    click.echo(f"1. Agent {saved.agent.name} (version {saved.agent.version}, model {saved.agent.llm}) is ready.")
+    conversations = []
+    for messages in CALLS:
+        conversation = workspace.chat(saved.agent, messages, variables={"name": "Ada"})
+        conversations.append(conversation)
+        click.echo(f"\n2. Conversation {conversation.id}\n\n{conversation.text}")
+    click.echo("\n3. What was said, as a table:\n")
+    click.echo(_table(conversations))
+    page = write_report(conversations, out, title="convai demo")
+    click.echo(f"\n4. Report: {page.resolve()}\n   plots and turns.parquet lie beside it.")
+    click.echo("\nNext: convai lab opens the notebook in which you do this with an agent of your own.")
+
+
+def _agent(llm: str) -> Agent:
+    return Agent(
+        name="demo",
+        prompt=PROMPT,
+        first_message="Hi {{name}}, Sam here. How can I help?",
+        llm=llm,
+        voice="George",
+        tools=(order_status, SystemTool(name="end_call")),
+        knowledge=(Knowledge(name="house rules", text=HOUSE_RULES),),
+        text_only=True,
+    )
+
+
+def _table(conversations: list[Conversation]) -> str:
+    from convai_lab.analysis.dataframes import turns_df
+
+    columns = ["role", "text", "tools", "llm_served", "llm_ttft_ms"]
+    table = turns_df(conversations)[columns]
+    table["text"] = table["text"].str.slice(0, 48)
+    table["llm_ttft_ms"] = table["llm_ttft_ms"].astype("Float64").round(1)
+    return table.to_string(index=False, na_rep="not measured", justify="left")
