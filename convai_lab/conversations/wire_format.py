@@ -6,9 +6,9 @@ would round, are under ``"convai_lab"`` at the level they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 from convai_lab.conversations import wire_table as table
 from convai_lab.conversations.conversation import (
@@ -98,11 +98,23 @@ def summary_to_wire(
     }
 
 
-def cost_of(turns: Sequence[Turn]) -> float | None:
-    """Add up what the turns cost in USD; None when any turn that used a model does not say."""
-    costs = [t.metrics.cost_usd for t in turns if t.metrics.cost_usd is not None or t.llm_served or t.llm_requested]
-    known = [cost for cost in costs if cost is not None]
-    return sum(known) if costs and len(known) == len(costs) else None
+class TurnCost(NamedTuple):
+    """Whether a turn used a model, and what it cost in USD when that is known."""
+
+    used_model: bool
+    usd: float | None
+
+
+def cost_of_turn(turn: Turn) -> TurnCost:
+    """Return what one turn cost."""
+    return TurnCost(bool(turn.llm_served or turn.llm_requested), turn.metrics.cost_usd)
+
+
+def total_cost(costs: Iterable[TurnCost]) -> float | None:
+    """Add up costs in USD; None when no turn has one, or a turn that used a model does not say."""
+    charged = [cost.usd for cost in costs if cost.used_model or cost.usd is not None]
+    known = [usd for usd in charged if usd is not None]
+    return sum(known) if charged and len(known) == len(charged) else None
 
 
 def _found(extra: Mapping[str, Any], path: Sequence[str]) -> Any:
@@ -116,7 +128,7 @@ def _defaults(values: Mapping[str, Any]) -> Mapping[tuple[str, ...], Any]:
         ("has_user_audio",): values["has_audio"],
         ("has_response_audio",): values["has_audio"],
         ("has_auxiliary_audio",): False,
-        ("metadata", "cost_fiat"): cost_of(values["turns"]),
+        ("metadata", "cost_fiat"): total_cost(cost_of_turn(turn) for turn in values["turns"]),
     }
 
 

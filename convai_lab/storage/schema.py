@@ -55,7 +55,7 @@ VERSION_1 = (
     "CREATE INDEX conversations_by_source ON conversations (source, ordered_at, conversation_id)",
     "CREATE INDEX conversations_by_agent ON conversations (agent_id, source, ordered_at, conversation_id)",
     """
-    CREATE INDEX conversations_open ON conversations (owner)
+    CREATE INDEX conversations_running ON conversations (owner)
     WHERE status IN ('initiated', 'in-progress', 'processing')
     """,
     """
@@ -66,6 +66,8 @@ VERSION_1 = (
         role TEXT NOT NULL,
         undone_at REAL,
         tool_names TEXT,
+        used_model INTEGER NOT NULL,
+        cost_usd REAL,
         text_key TEXT NOT NULL,
         body TEXT NOT NULL
     )
@@ -77,6 +79,11 @@ VERSION_1 = (
     WHERE tool_names IS NOT NULL AND undone_at IS NULL
     """,
     "CREATE INDEX turns_by_text ON turns (conversation_id, text_key) WHERE undone_at IS NULL",
+    "CREATE VIEW live_turns AS SELECT * FROM turns WHERE undone_at IS NULL",
+    """
+    CREATE VIEW running_conversations AS SELECT * FROM conversations
+    WHERE status IN ('initiated', 'in-progress', 'processing')
+    """,
 )
 
 SCHEMA = (VERSION_1,)

@@ -1,0 +1,153 @@
+"""Store rows: how do a conversation and its turns become rows of the store, and documents again?"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from typing import Any
+
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn import Turn
+from convai_lab.conversations.wire_format import (
+    TurnCost,
+    conversation_from_wire,
+    conversation_to_wire,
+    cost_of_turn,
+    summary_to_wire,
+    total_cost,
+    turn_from_wire,
+    turn_to_wire,
+)
+from convai_lab.errors import InvalidValueError, NotFoundError
+from convai_lab.storage import column_text, json_text, name_key
+
+SEARCHED_CHARS = 10_000
+"""How much of each turn a search looks at."""
+
+LIST = """
+    SELECT conversation_id, ordered_at, header,
+        (SELECT max(position) FROM live_turns t WHERE t.conversation_id = conversations.conversation_id)
+        AS last_position
+    FROM conversations
+"""
+
+INSERT_HEADER = """
+    INSERT INTO conversations VALUES (
+        :id, :agent_id, :agent_key, :source, :status, :channel, :success, :user_id, :parent_id,
+        coalesce(:started_at, :now), :duration_secs, :owner, :now, :header
+    )
+"""
+
+UPDATE_HEADER = """
+    UPDATE conversations SET
+        agent_id = :agent_id, agent_key = :agent_key, source = :source, status = :status, channel = :channel,
+        success = :success, user_id = :user_id, parent_id = :parent_id, duration_secs = :duration_secs,
+        ordered_at = coalesce(:started_at, ordered_at), updated_at = :now, header = :header
+    WHERE conversation_id = :id
+"""
+
+INSERT_TURN = """
+    INSERT INTO turns (conversation_id, position, role, tool_names, used_model, cost_usd, text_key, body)
+    VALUES (:id, :position, :role, :tool_names, :used_model, :cost_usd, :text_key, :body)
+"""
+
+REPLACE_TURN = """
+    UPDATE turns SET role = :role, tool_names = :tool_names, used_model = :used_model, cost_usd = :cost_usd,
+        text_key = :text_key, body = :body
+    WHERE turn_id = :turn_id
+"""
+
+
+def document_of(connection: sqlite3.Connection, conversation_id: str) -> dict[str, Any] | None:
+    """Put the header and the turns together again."""
+    sql = "SELECT header FROM conversations WHERE conversation_id = ?"
+    row = connection.execute(sql, (conversation_id,)).fetchone()
+    if row is None:
+        return None
+    sql = "SELECT body, used_model, cost_usd FROM live_turns WHERE conversation_id = ? ORDER BY position"
+    turns = connection.execute(sql, (conversation_id,)).fetchall()
+    document: dict[str, Any] = json.loads(row["header"])
+    document["transcript"] = [json.loads(turn["body"]) for turn in turns]
+    if document["metadata"].get("cost_fiat") is None:
+        costs = (TurnCost(bool(turn["used_model"]), turn["cost_usd"]) for turn in turns)
+        document["metadata"]["cost_fiat"] = total_cost(costs)
+    return document
+
+
+def summary_of(row: sqlite3.Row, tools: dict[str, None]) -> dict[str, Any]:
+    conversation = conversation_from_wire(json.loads(row["header"]))
+    count = 0 if row["last_position"] is None else row["last_position"] + 1
+    return summary_to_wire(conversation, message_count=count, tool_names=list(tools))
+
+
+def header_columns(c: Conversation) -> dict[str, Any]:
+    """Return what is stored of a conversation besides its turns, after checking that it can be read back."""
+    header = conversation_to_wire(c.with_changes(turns=()))
+    read = conversation_from_wire(header)
+    return {
+        "id": id_text(read.id),
+        "agent_id": column_text(read.agent_id),
+        "agent_key": name_key(read.agent_name or ""),
+        "source": read.source,
+        "status": read.status,
+        "channel": read.channel,
+        "success": read.analysis.success,
+        "user_id": None if read.user_id is None else column_text(read.user_id),
+        "parent_id": None if read.parent_id is None else column_text(read.parent_id),
+        "started_at": _real(read.started_at),
+        "duration_secs": _real(read.duration_secs),
+        "header": json_text(header, field="conversation"),
+    }
+
+
+def turn_columns(turn: Turn) -> dict[str, Any]:
+    """Return what is stored of a turn, after checking that it can be read back."""
+    document = turn_to_wire(turn)
+    read = turn_from_wire(document, "turn")
+    tools = list(dict.fromkeys(call.name for call in read.tool_calls))
+    cost = cost_of_turn(read)
+    return {
+        "role": read.role,
+        "tool_names": json_text(tools) if tools else None,
+        "used_model": int(cost.used_model),
+        "cost_usd": _real(cost.usd),
+        "text_key": name_key(read.text[:SEARCHED_CHARS]),
+        "body": json_text(document, field="turn"),
+    }
+
+
+def count_turns(connection: sqlite3.Connection, conversation_id: str) -> int:
+    """Return the number of turns that are not undone; they stand at 0, 1, 2, ... without gaps."""
+    sql = """
+        SELECT (SELECT max(position) FROM live_turns WHERE conversation_id = c.conversation_id) AS last
+        FROM conversations c WHERE conversation_id = ?
+    """
+    row = connection.execute(sql, (conversation_id,)).fetchone()
+    if row is None:
+        raise unknown(conversation_id)
+    return 0 if row["last"] is None else int(row["last"]) + 1
+
+
+def stored_turn(connection: sqlite3.Connection, columns: dict[str, Any]) -> sqlite3.Row:
+    sql = "SELECT turn_id, body FROM live_turns WHERE conversation_id = ? AND position = ?"
+    row: sqlite3.Row = connection.execute(sql, (columns["id"], columns["position"])).fetchone()
+    return row
+
+
+def checked_index(index: Any) -> int:
+    if isinstance(index, bool) or not isinstance(index, int) or index < 0:
+        raise InvalidValueError(f"must be a whole number from 0, got {str(index)[:60]!r}", field="index")
+    return index
+
+
+def _real(value: float | None) -> float | None:
+    """Return a number as an SQLite column holds it; whole numbers beyond its range become floats."""
+    return None if value is None else float(value)
+
+
+def id_text(given: Any) -> str:
+    return column_text(given) if isinstance(given, str) else ""
+
+
+def unknown(conversation_id: Any) -> NotFoundError:
+    return NotFoundError(f"there is no conversation {str(conversation_id)[:80]!r}", status=404)
