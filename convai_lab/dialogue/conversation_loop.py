@@ -1,0 +1,371 @@
+"""Conversation loop: who speaks next in a conversation, and when is it over?
+
+The websocket, the simulation and the phone drive it; it keeps the record. Every turn is recorded before the
+driver hears of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import fields
+from typing import Any, Literal
+
+from convai_lab import settings
+from convai_lab.agents.agent import Agent
+from convai_lab.agents.prompt import fill, prompt_hash
+from convai_lab.clock import Clock
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn import Turn
+from convai_lab.dialogue.history import CONTEXT, DEFAULT_CONTEXT_TOKENS, groups_of, round_messages, trimmed
+from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, MAX_USER_CHARS, cut, well_formed
+from convai_lab.dialogue.record import Record, Recorder, own, with_own
+from convai_lab.dialogue.reply import (
+    DEFAULT_REQUEST_SECS,
+    Limits,
+    OutOfTime,
+    Reply,
+    ReplyDone,
+    ReplyEvent,
+    ReplyText,
+    Round,
+    Surroundings,
+)
+from convai_lab.dialogue.system_prompt import system_prompt, variables_of
+from convai_lab.dialogue.system_tools import AgentTransfer, EndCall, SwitchLanguage
+from convai_lab.dialogue.tool_runner import ToolOutcome, ToolRunner
+from convai_lab.errors import ConvaiLabError, ConversationClosedError, InvalidValueError
+from convai_lab.providers.base import LLM, ChatRequest
+
+MAX_TRANSFERS = 5
+"""So many agents may take over one after the other before a user's turn is answered."""
+
+OUT_OF_TIME = "max_duration_exceeded"
+SILENCE = "silence"
+
+_OF_A_USER_TURN = frozenset(field.name for field in fields(Turn)) - {"role", "text"}
+
+
+class ConversationLoop:
+    """One conversation between a user and an agent, as turns.
+
+    Pass a `Conversation` that already has turns to go on with it. `ended` and `end_reason` say whether it is over.
+    """
+
+    def __init__(
+        self,
+        *,
+        agent: Agent,
+        conversation: Conversation,
+        llm: LLM,
+        tools: ToolRunner,
+        clock: Clock,
+        recorder: Recorder | None = None,
+        llm_timeout_secs: float = 20,
+        context_tokens: int = DEFAULT_CONTEXT_TOKENS,
+        extra_body: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.ended = False
+        self.end_reason: str | None = None
+        self._agent, self._llm, self._tools, self._clock = agent, llm, tools, clock
+        self._llm_timeout_secs, self._context_tokens = llm_timeout_secs, context_tokens
+        self._extra_body = dict(extra_body or {})
+        self._record = Record(conversation, clock, recorder)
+        self._context: list[str] = list(own(conversation.extra, CONTEXT, ()))
+        self._marks: list[str] = []
+        self._next: tuple[Agent, LLM] | None = None
+        self._running: Reply | None = None
+        self._user_done_at: float | None = None
+        self._hash = prompt_hash(agent)
+
+    @property
+    def conversation(self) -> Conversation:
+        """The record so far."""
+        return self._record.conversation
+
+    @property
+    def agent(self) -> Agent:
+        """The agent that speaks now."""
+        return self._agent
+
+    @property
+    def seconds_left(self) -> float:
+        """Seconds until the conversation reaches the agent's longest duration; a pause before resuming is free."""
+        return max(0.0, self._agent.max_duration_secs - self._record.secs_open())
+
+    async def open(self) -> Turn | None:
+        """Begin: record and return the first message as the agent's turn; None when there is none to say.
+
+        Raises:
+            MissingVariableError: The prompt or the first message names a variable that has no value.
+        """
+        self._must_be_free("open")
+        variables = self._variables()
+        system_prompt(self._agent, self.conversation, variables)
+        text = fill(self._agent.first_message, variables, where="the first message")
+        self._record.change(
+            status="in-progress",
+            end_reason=None,
+            ended_by=None,
+            first_version=self.conversation.first_version or self._agent.version,
+            language=self.conversation.language or self._agent.language,
+            extra=with_own(self.conversation.extra, CONTEXT, []),
+        )
+        if self.conversation.turns or not text.strip():
+            return None
+        return self.say(text, mark="first_message")
+
+    def say(self, text: str, *, mark: str) -> Turn:
+        """Record what the agent says without asking its model: a first message, a filler, an apology."""
+        now = self._record.secs()
+        turn = Turn(role="agent", text=well_formed(text), start_secs=now, end_secs=now, marks=(mark,))
+        return self._add(turn.with_changes(started_at=self._record.wall_at(now), **self._speaker()))
+
+    def user_said(self, text: str, **details: Any) -> Turn:
+        """Record the user's turn; `details` are other fields of the turn, such as ``asr_engine`` or ``start_secs``.
+
+        Raises:
+            InvalidValueError: The text is no text or far too long, or a detail is no field of a turn.
+            ConvaiLabError: A reply is under way, or the conversation has ended.
+        """
+        self._must_be_free("user_said")
+        check_user_turn(text, details)
+        now = self._record.secs()
+        times = {"started_at": self._record.wall_at(details.get("start_secs", now)), "start_secs": now, "end_secs": now}
+        turn = Turn(role="user", text=well_formed(text), **{**times, **details})
+        self._user_done_at = self._record.instant_at(now if turn.end_secs is None else turn.end_secs)
+        return self._add(turn)
+
+    def add_context(self, text: str) -> None:
+        """Tell the agent something, without a turn: it reads it before its next reply."""
+        check_user_turn(text, {})
+        self._context.append(well_formed(text))
+
+    def use_agent(self, agent: Agent, llm: LLM, *, mark: str = "live_edit") -> None:
+        """Let this agent and model speak from the next reply on; that turn is marked with `mark`.
+
+        Raises:
+            MissingVariableError: Its prompt names a variable that has no value; nothing changes then.
+        """
+        system_prompt(agent, self.conversation, variables_of(agent, self.conversation, now=self._clock.wall()))
+        self._next = (agent, llm)
+        self._marks = list(dict.fromkeys([*self._marks, mark]))
+
+    def user_silent(self, secs: float) -> Literal["wait", "reply", "end"]:
+        """Say what is due after so many seconds without a word from either side: nothing, a reply, or the end.
+
+        The driver measures the silence and does what is due: `reply()`, or `end(SILENCE, by="system")`.
+        """
+        turn = self._agent.turn
+        if turn.silence_end_call_secs is not None and 0 <= turn.silence_end_call_secs <= secs:
+            return "end"
+        return "reply" if 0 < turn.timeout_secs <= secs else "wait"
+
+    async def reply(self) -> AsyncGenerator[ReplyEvent, None]:
+        """Stream the agent's reply; its turn is recorded before `ReplyDone`.
+
+        A transfer to another agent gives a second turn, and so a second `ReplyDone`. When the reply is cancelled or
+        closed, what there is of it is recorded as interrupted. Close it (`contextlib.aclosing`) if you leave early.
+
+        Raises:
+            ProviderError: The model failed; the turn is recorded with its `error`, and `reply()` may be tried again.
+            ConvaiLabError: A reply is under way already, or the conversation has ended.
+        """
+        for _ in range(MAX_TRANSFERS + 1):
+            reply = self._begin_reply()
+            async with aclosing(self._told(reply)) as events:
+                async for event in events:
+                    yield event
+            if self.ended or not isinstance(reply.effect, AgentTransfer):
+                return
+            if (turn := await self._hand_over(reply.effect)) is not None:
+                yield ReplyText(turn.text)
+                yield ReplyDone(turn)
+                return
+
+    def interrupt(self, heard_text: str) -> Turn | None:
+        """Note that the user interrupted the last agent turn and heard only this much of it.
+
+        Returns:
+            The changed turn, or None when the last turn was the user's.
+        """
+        return self.amend(text_heard=well_formed(heard_text), interrupted=True, interrupted_at_secs=self._record.secs())
+
+    def amend(self, **changes: Any) -> Turn | None:
+        """Change the last agent turn by what was measured after it: speech, playout. None: the user spoke last."""
+        if self._running is not None:
+            raise ConvaiLabError("the reply is still under way: cancel it first, then say what was heard of it")
+        turns = self.conversation.turns
+        if not turns or turns[-1].role != "agent":
+            return None
+        return self._record.replace(len(turns) - 1, turns[-1].with_changes(**changes))
+
+    async def end(self, reason: str, *, by: str, failed: bool = False) -> Conversation:
+        """End the conversation and return its record; a reply under way is recorded as interrupted.
+
+        The first reason stays. Called again, it only counts the time since, such as a goodbye being spoken.
+        """
+        if self._running is not None:
+            self._finish(self._running, interrupted=True)
+        self._close_record(reason, by, "failed" if failed else "done")
+        await self._tools.close()
+        return self.conversation
+
+    def _must_be_free(self, what: str) -> None:
+        if self.ended:
+            raise ConversationClosedError(f"{what}: this conversation has ended ({self.end_reason})")
+        if self._running is not None:
+            raise ConvaiLabError(f"{what}: a reply is still under way: finish it, or close or cancel it first")
+
+    def _begin_reply(self) -> Reply:
+        self._must_be_free("reply")
+        if self.seconds_left <= 0:
+            self._close_record(OUT_OF_TIME, "system", "done")
+            self._must_be_free("reply")
+        if self._next is not None:
+            self._switch_to(*self._next)
+        self._running = Reply(
+            llm=self._llm,
+            tools=self._tools,
+            clock=self._clock,
+            surroundings=Surroundings(request=self._request, variables=self._variables, learn=self._learn),
+            limits=Limits(
+                first_token_secs=self._llm_timeout_secs,
+                request_secs=max(DEFAULT_REQUEST_SECS, self._llm_timeout_secs),
+                ends_at=self._clock.now() + self.seconds_left,
+            ),
+        )
+        if self._user_done_at is None:
+            self._user_done_at = self._clock.now()
+        return self._running
+
+    async def _told(self, reply: Reply) -> AsyncGenerator[ReplyEvent, None]:
+        """Tell one reply as it happens, and record its turn however it ends."""
+        try:
+            async with aclosing(reply.events()) as events:
+                async for event in events:
+                    yield event
+        except OutOfTime:
+            turn = self._finish(reply, interrupted=True, finish_reason="max_duration")
+            self._close_record(OUT_OF_TIME, "system", "done")
+        except (asyncio.CancelledError, GeneratorExit):
+            self._finish(reply, interrupted=True)
+            raise
+        except Exception as error:
+            self._finish(reply, error=cut(settings.scrub(str(error) or type(error).__name__), MAX_ERROR_CHARS))
+            raise
+        else:
+            turn = self._finish(reply)
+        yield ReplyDone(turn)
+
+    def _finish(self, reply: Reply, **how: Any) -> Turn:
+        """Record the turn of a reply, once: a reply that `end` has recorded already is left as it is."""
+        if self._running is not reply:
+            return self.conversation.turns[-1]
+        self._running = None
+        turn = self._add(self._turn_of(reply, how))
+        if isinstance(reply.effect, EndCall) and not how:
+            self._close_record("end_call", "agent", "done")
+        return turn
+
+    def _turn_of(self, reply: Reply, how: Mapping[str, Any]) -> Turn:
+        now, done_at = self._record.secs(), self._user_done_at
+        start = now if reply.text_at is None else self._record.secs_at(reply.text_at)
+        total_secs = None if how or done_at is None else self._clock.now() - done_at
+        draft = reply.turn()
+        marks = tuple(dict.fromkeys([*draft.marks, *self._marks]))
+        self._user_done_at, self._marks = None, []
+        return draft.with_changes(
+            started_at=self._record.wall_at(start),
+            start_secs=start,
+            end_secs=now,
+            interrupted_at_secs=now if how.get("interrupted") else None,
+            metrics=reply.meter.metrics(total_secs=total_secs),
+            llm_requested=self._agent.llm or self._llm.model,
+            marks=marks,
+            **{**self._speaker(), **how},
+        )
+
+    def _speaker(self) -> dict[str, Any]:
+        """Return who speaks, as it stands in every turn of the agent."""
+        return {
+            "agent_id": self._agent.id or self.conversation.agent_id,
+            "agent_version": self._agent.version,
+            "prompt_hash": self._hash,
+            "voice": None if self.conversation.channel == "text" else self._agent.voice,
+        }
+
+    def _add(self, turn: Turn) -> Turn:
+        """Record a turn, with the contextual updates that came before it."""
+        if self._context:
+            turn = turn.with_changes(extra=with_own(turn.extra, CONTEXT, self._context))
+        self._record.add(turn)
+        self._context = []
+        if turn.agent_version is not None:
+            self._record.change(last_version=turn.agent_version)
+        return turn
+
+    def _request(self, rounds: Sequence[Round]) -> ChatRequest:
+        """Build the next request: the system prompt, the newest turns that fit, and this reply so far."""
+        variables, agent = self._variables(), self._agent
+        system = system_prompt(agent, self.conversation, variables)
+        groups = groups_of(self.conversation.turns, context=self._context)
+        groups[-1] = [*groups[-1], *(m for one in rounds for m in round_messages(one.text, one.calls, one.results))]
+        return ChatRequest(
+            messages=trimmed(system, groups, budget=self._context_tokens),
+            tools=self._tools.toolbox.specs(variables),
+            temperature=agent.temperature,
+            max_tokens=agent.max_tokens,
+            reasoning_effort=agent.reasoning_effort,
+            seed=self.conversation.seed,
+            extra_body=self._extra_body,
+        )
+
+    def _variables(self) -> dict[str, Any]:
+        return variables_of(self._agent, self.conversation, now=self._clock.wall())
+
+    def _learn(self, outcome: ToolOutcome) -> None:
+        """Take in what a tool changed in the conversation."""
+        if outcome.variables:
+            self._record.change(variables={**self.conversation.variables, **outcome.variables})
+        if isinstance(outcome.effect, SwitchLanguage):
+            self._record.change(language=outcome.effect.language)
+
+    def _switch_to(self, agent: Agent, llm: LLM) -> None:
+        self._agent, self._llm, self._tools = agent, llm, self._tools.for_agent(agent)
+        self._next, self._hash = None, prompt_hash(agent)
+
+    async def _hand_over(self, transfer: AgentTransfer) -> Turn | None:
+        """Let the next agent take over; returns its first message when it has one to say."""
+        await self._clock.sleep(transfer.delay_secs)
+        self.use_agent(*transfer.to, mark="transfer")
+        text = transfer.to.agent.first_message if transfer.with_first_message else ""
+        if not text.strip():
+            return None
+        self._switch_to(*transfer.to)
+        return self.say(fill(text, self._variables(), where="the first message"), mark="transfer")
+
+    def _close_record(self, reason: str, by: str, status: str) -> None:
+        changes: dict[str, Any] = {"duration_secs": self._record.secs()}
+        if not self.ended:
+            self.ended, self.end_reason = True, reason
+            changes |= {"status": status, "end_reason": reason, "ended_by": by}
+            changes["extra"] = with_own(self.conversation.extra, CONTEXT, self._context)
+        self._record.change(**changes)
+
+
+def check_user_turn(text: Any, details: Mapping[str, Any]) -> None:
+    """Check what a user said, as it comes from outside.
+
+    Raises:
+        InvalidValueError: The text is no text or far too long, or a detail is no field of a turn.
+    """
+    if not isinstance(text, str):
+        raise InvalidValueError(f"must be a text, not {type(text).__name__}", field="text")
+    if len(text) > MAX_USER_CHARS:
+        raise InvalidValueError(f"is {len(text):,} characters long; send at most {MAX_USER_CHARS:,}", field="text")
+    if unknown := sorted(set(details) - _OF_A_USER_TURN):
+        raise InvalidValueError(
+            f"is no field of a user's turn ({', '.join(sorted(_OF_A_USER_TURN))})", field=unknown[0]
+        )

@@ -1,0 +1,59 @@
+"""System prompt: what does the model read before the conversation itself?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from convai_lab.agents.agent import Agent
+from convai_lab.agents.prompt import fill, system_variables, variables_in
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.dialogue.knowledge import knowledge_section
+
+HISTORY_VARIABLE = "system__conversation_history"
+QUERY_TURNS = 2
+"""How many of the user's last turns say which knowledge is looked up."""
+
+
+def variables_of(agent: Agent, conversation: Conversation, *, now: float) -> dict[str, Any]:
+    """Return all variables: the agent's placeholders, the conversation's values, and the platform's own.
+
+    The conversation's values win over placeholders, and the platform's own over both, except those that only a
+    driver can know (a caller's number), which it puts into the conversation.
+    """
+    own = system_variables(
+        agent_id=conversation.agent_id,
+        conversation_id=conversation.id,
+        now=now,
+        started_at=now if conversation.started_at is None else conversation.started_at,
+        timezone=agent.timezone,
+        current_agent_id=agent.id,
+        agent_turns=sum(turn.role == "agent" for turn in conversation.turns),
+        text_only=conversation.channel == "text",
+        history=_history(conversation) if HISTORY_VARIABLE in variables_in(agent.prompt) else (),
+    )
+    known = {name: value for name, value in own.items() if value}
+    return {**own, **agent.variables, **conversation.variables, **known}
+
+
+def system_prompt(agent: Agent, conversation: Conversation, variables: Mapping[str, Any]) -> str:
+    """Return the filled prompt, the language to speak once it was switched, and the knowledge for this turn.
+
+    Raises:
+        MissingVariableError: The prompt names variables that have no value.
+    """
+    parts = [fill(agent.prompt, variables)]
+    if conversation.language and conversation.language != agent.language:
+        parts.append(f"# Language\nSpeak the language {conversation.language!r} from now on.")
+    if agent.knowledge:
+        parts.append(knowledge_section(agent.knowledge, _query(conversation)))
+    return "\n\n".join(part for part in parts if part.strip())
+
+
+def _query(conversation: Conversation) -> str:
+    said = [turn.text for turn in conversation.turns if turn.role == "user"]
+    return " ".join(said[-QUERY_TURNS:])
+
+
+def _history(conversation: Conversation) -> list[tuple[str, str]]:
+    return [(turn.role, turn.text if turn.text_heard is None else turn.text_heard) for turn in conversation.turns]
