@@ -185,7 +185,10 @@ def _host(url: httpx.URL) -> str:
 
 
 def _port(url: httpx.URL) -> int:
-    return DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    port = DEFAULT_PORTS[url.scheme] if url.port is None else url.port
+    if not 0 < port < 65536:
+        raise ForbiddenAddressError(f"port {port} of {url.host[:200]!r} is refused: a port is from 1 to 65535")
+    return port
 
 
 def _plain(host: str) -> str:

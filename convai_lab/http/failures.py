@@ -11,6 +11,7 @@ import httpx
 from aiohttp import http_exceptions
 
 CUT = "Response payload is not completed"
+UNSENT = "Failed to send bytes into the underlying connection"
 MAX_WORDS = 200
 
 
@@ -59,7 +60,8 @@ def _kind(error: Exception) -> type[httpx.TransportError]:
         case aiohttp.ClientResponseError() | http_exceptions.HttpProcessingError():
             return httpx.RemoteProtocolError
         case aiohttp.ClientConnectionError() | OSError():
-            return httpx.WriteError if "write" in str(error).lower() else httpx.ReadError
+            unsent = "write" in str(error).lower() or str(error).startswith(UNSENT)
+            return httpx.WriteError if unsent else httpx.ReadError
         case ValueError():
             return httpx.LocalProtocolError
     return httpx.ReadError
@@ -80,5 +82,7 @@ def _words(error: BaseException) -> str:
             return "the server sent nothing for too long"
         case aiohttp.ClientPayloadError() if _was_cut(error):
             return "the server closed the connection in the middle of its answer"
+        case aiohttp.ClientConnectionError() if str(error).startswith(UNSENT):
+            error = RuntimeError(f"the body of the request could not be made: {error.__cause__!r}")
     text = " ".join(str(getattr(error, "message", None) or error).split()) or type(error).__name__
     return text if len(text) <= MAX_WORDS else text[: MAX_WORDS - 1] + "…"

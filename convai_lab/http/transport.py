@@ -193,8 +193,11 @@ class _Body(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _mapped(self._request):
-            async for chunk in self._answer.content.iter_chunked(CHUNK_BYTES):
-                yield chunk
+            try:
+                async for chunk in self._answer.content.iter_chunked(CHUNK_BYTES):
+                    yield chunk
+            except RuntimeError as error:  # what aiohttp says when the client is closed meanwhile
+                raise httpx.ReadError(str(error), request=self._request) from error
 
     async def aclose(self) -> None:
         if self._connection_closed is not None:
