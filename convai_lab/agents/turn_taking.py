@@ -8,6 +8,9 @@ from typing import Literal
 TurnMode = Literal["silence", "turn"]
 Eagerness = Literal["patient", "normal", "eager"]
 
+NEVER = -1
+_OLDER_MODES = {"server_vad": "silence", "turn_based": "turn"}
+
 
 @dataclass(frozen=True, kw_only=True)
 class TurnTaking:
@@ -28,3 +31,12 @@ class TurnTaking:
     speculative: bool = False
     first_message_interruptible: bool = True
     ignore_terms: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.mode, str):
+            object.__setattr__(self, "mode", _OLDER_MODES.get(self.mode, self.mode))
+        for name in ("silence_end_call_secs", "soft_timeout_secs"):
+            if getattr(self, name) == NEVER:
+                object.__setattr__(self, name, None)
+        if not isinstance(self.ignore_terms, str):
+            object.__setattr__(self, "ignore_terms", tuple(self.ignore_terms))

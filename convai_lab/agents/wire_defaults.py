@@ -25,7 +25,7 @@ def with_defaults(body: Mapping[str, Any]) -> dict[str, Any]:
 
     The default model is ``offline``. System tools are shown in both of their places.
     """
-    filled = _filled(root(), body)
+    filled: dict[str, Any] = _filled(root(), body)
     if filled.get("name") is None:
         filled["name"] = "Agent"
     prompt = filled["conversation_config"]["agent"]["prompt"]
@@ -35,7 +35,8 @@ def with_defaults(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def tool_with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return a tool's configuration with every key that the platform's answer must have."""
-    return _filled(WireField(ref="tool"), config)
+    filled: dict[str, Any] = _filled(WireField(ref="tool"), config)
+    return filled
 
 
 def without_defaults(value: Any, wire_field: WireField) -> Any:
@@ -61,7 +62,8 @@ def merge(doc: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     """
     merged = copy.deepcopy(dict(doc))
     _drop_built_in_tools(merged, patch)
-    return _merged(merged, patch, root())
+    result: dict[str, Any] = _merged(merged, patch, root())
+    return result
 
 
 def _filled(wire_field: WireField, value: Any) -> Any:
