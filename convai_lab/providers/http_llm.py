@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
@@ -13,6 +13,7 @@ import httpx
 
 from convai_lab.clock import Clock
 from convai_lab.errors import (
+    ModelNotFoundError,
     ProviderAuthError,
     ProviderRequestError,
     ProviderStreamError,
@@ -221,7 +222,15 @@ class HttpLLM:
     async def _refusal(self, response: httpx.Response) -> Refused:
         body = await read_text(response, limit=LONGEST_ERROR_BODY_BYTES, clock=self._clock, idle_secs=ERROR_BODY_SECS)
         retry_after = retry_after_secs(response, self._clock.wall())
-        return refusal(self._asker(), response.status_code, body, retry_after=retry_after)
+        refused = refusal(self._asker(), response.status_code, body, retry_after=retry_after)
+        if isinstance(refused.error, ModelNotFoundError) and (names := await self.offered_models()):
+            asker = self._asker()._replace(models=names)
+            return refusal(asker, response.status_code, body, retry_after=retry_after)
+        return refused
+
+    async def offered_models(self) -> Sequence[str]:
+        """Return the names of models to suggest when the one asked for does not exist."""
+        return model_names(self.provider)
 
     def _asker(self) -> Asker:
         return Asker(self.provider, self.model, self._key, model_names(self.provider))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -13,8 +13,12 @@ from convai_lab.clock import Clock
 from convai_lab.errors import ProviderStreamError
 from convai_lab.providers.base import ChatMessage, ChatRequest, Done, FinishReason, LLMEvent, TextDelta, Usage
 from convai_lab.providers.http_llm import AnswerReader, HttpLLM
+from convai_lab.providers.local_servers import list_models
 from convai_lab.providers.tool_names import TextPieces, ToolNames, new_call, safe_id, sent_arguments
 from convai_lab.providers.usage import count
+
+LISTING_SECS = 2.0
+"""How long a server may take to list its models, when we only want to suggest one."""
 
 _REASONING = re.compile(r"o\d|gpt-[5-9](?!.*chat)", re.IGNORECASE)
 """Models that think before they answer: they refuse `temperature` and `max_tokens`."""
@@ -79,6 +83,14 @@ class OpenAICompatibleLLM(HttpLLM):
     def reader(self, request: ChatRequest) -> AnswerReader:
         """Return a reader of chat completion chunks."""
         return ChunkReader(self.provider, self.model, clock=self._clock, names=ToolNames.of(request))
+
+    async def offered_models(self) -> Sequence[str]:
+        """Return the names to suggest; a server that is not in our table is asked what it offers."""
+        if known := await super().offered_models():
+            return known
+        url = self._url().replace("/chat/completions", "/models")
+        headers = {**self._extra_headers, **self.headers()}
+        return await list_models(self._http, url, clock=self._clock, timeout_secs=LISTING_SECS, headers=headers) or ()
 
     def _sampling(self, request: ChatRequest) -> dict[str, Any]:
         reasons = _REASONING.match(self.model.rpartition("/")[2]) is not None
