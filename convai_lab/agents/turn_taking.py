@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -38,5 +39,6 @@ class TurnTaking:
         for name in ("silence_end_call_secs", "soft_timeout_secs"):
             if getattr(self, name) == NEVER:
                 object.__setattr__(self, name, None)
-        if not isinstance(self.ignore_terms, str):
-            object.__setattr__(self, "ignore_terms", tuple(self.ignore_terms))
+        terms: Sequence[str] = self.ignore_terms
+        if isinstance(terms, list):
+            object.__setattr__(self, "ignore_terms", tuple(terms))
