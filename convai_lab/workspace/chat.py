@@ -1,0 +1,214 @@
+"""Chat: how is a text conversation opened, held message by message, and brought home as a record?"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from convai_lab.agents.agent import Agent
+from convai_lab.agents.tools import ClientTool, WebhookTool
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.errors import ConvaiLabError, ConversationClosedError, InvalidValueError, PlatformError
+from convai_lab.workspace.agents import AgentRef, Agents
+from convai_lab.workspace.caller import Caller
+from convai_lab.workspace.conversations import ConversationRef, Conversations, conversation_id_of
+from convai_lab.workspace.live import REPLY_LIMIT_SECS, LiveConversation
+from convai_lab.workspace.reply import GRACE_SECS
+from convai_lab.workspace.socket import conversation_url, open_socket, same_host
+from convai_lab.workspace.tools import BoundTools, ToolDesk
+from convai_lab.workspace.transport import KEY_HEADER, Transport
+
+SIGNED_URL_ROUTE = "/v1/convai/conversation/get-signed-url"
+SOURCE = "unknown"
+"""The platform's word for a client that is none of the vendor's own."""
+MAX_EARLIER_CHARS = 20_000
+PARTIAL_LIMIT_SECS = 5.0
+TOOL_MARGIN_SECS = 30.0
+
+
+@dataclass
+class Held:
+    """What is known of a conversation while it goes on, for whoever has to keep it when it is cut short."""
+
+    conversation_id: str | None = None
+    conversation: Conversation | None = None
+
+    def attach(self, error: BaseException) -> None:
+        """Put the conversation, as far as it got, on an error that ends a chat."""
+        for name, value in (("conversation_id", self.conversation_id), ("conversation", self.conversation)):
+            with contextlib.suppress(AttributeError):
+                setattr(error, name, value)
+
+
+def partial_conversation(error: BaseException) -> Conversation | None:
+    """Return the conversation as far as it got, from the error or interrupt that ended a chat."""
+    found = getattr(error, "conversation", None)
+    return found if isinstance(found, Conversation) else None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a conversation is to begin."""
+
+    agent: AgentRef
+    variables: Mapping[str, Any] | None = None
+    continue_from: ConversationRef | None = None
+    user_id: str | None = None
+
+
+class Line:
+    """Opens conversations on one platform."""
+
+    def __init__(self, transport: Transport, agents: Agents, conversations: Conversations, bound: BoundTools) -> None:
+        self._transport, self._agents, self._bound = transport, agents, bound
+        self.conversations = conversations
+
+    async def chat(self, opening: Opening, messages: str | Sequence[str], caller: Caller, held: Held) -> Conversation:
+        """Say each message, wait for each reply, and return the record; `held` has what there is if it fails."""
+        said = checked_messages(messages)
+        live = None
+        try:
+            live = await self.open(opening, caller)
+            for at, message in enumerate(said):
+                if live.ended and at:
+                    raise ConversationClosedError(
+                        f"the agent ended the conversation before message {at + 1} of {len(said)} was said",
+                        code=live.closed.code if live.closed else None,
+                    )
+                await live.say(message)
+            await live.close()
+            return await self.record(live, opening)
+        except BaseException:
+            if live is not None:
+                await self._keep(live, opening, held)
+            raise
+
+    async def open(self, opening: Opening, caller: Caller) -> LiveConversation:
+        """Open a conversation and hear the first message out."""
+        variables = checked_variables(opening.variables)
+        agent = await self._agents.refreshed(opening.agent)
+        is_ours = await self._transport.is_ours()
+        earlier = None if opening.continue_from is None else conversation_id_of(opening.continue_from)
+        transcript = await self._transcript(earlier) if earlier and not is_ours else None
+        url, headers = await self._address(agent, earlier if is_ours else None)
+        socket = await open_socket(url, headers=headers, who=self._transport.who)
+        live = LiveConversation(
+            socket,
+            desk=ToolDesk(agent, self._bound),
+            caller=caller,
+            clock=self._transport.clock,
+            grace_secs=0.0 if is_ours else GRACE_SECS,
+            reply_limit_secs=_patience_with(agent),
+            model=agent.llm or "",
+        )
+        try:
+            await live.open(
+                initiation(variables, opening.user_id),
+                has_first_message=bool(agent.first_message) and not (earlier and is_ours),
+                note=None if transcript is None else f"a new conversation that was told the transcript of {earlier}",
+            )
+            if transcript is not None:
+                await live.context(transcript)
+        except BaseException as error:
+            await live.abandon()
+            Held(live.conversation_id).attach(error)
+            raise
+        return live
+
+    async def record(self, live: LiveConversation, opening: Opening) -> Conversation:
+        """Return what the platform recorded of a conversation that is over."""
+        found = await self.conversations.fetch_ended(live.conversation_id or "")
+        if opening.continue_from is not None and not await self._transport.is_ours():
+            return found.with_changes(parent_id=conversation_id_of(opening.continue_from))
+        return found
+
+    async def _keep(self, live: LiveConversation, opening: Opening, held: Held) -> None:
+        """Close a conversation that failed or was interrupted, and keep what the platform has of it."""
+        held.conversation_id = live.conversation_id
+        await live.abandon()
+        with contextlib.suppress(ConvaiLabError, TimeoutError):
+            async with asyncio.timeout(PARTIAL_LIMIT_SECS):
+                held.conversation = await self.record(live, opening)
+
+    async def _address(self, agent: Agent, continued: str | None) -> tuple[str, dict[str, str]]:
+        """Return the signed URL to connect to, and the headers that go with it."""
+        answer = await self._transport.document("GET", SIGNED_URL_ROUTE, params={"agent_id": agent.id})
+        place = await self._transport.locate()
+        extra = {"source": SOURCE, "version": _version()}
+        url = conversation_url(
+            answer.get("signed_url"),
+            base_url=place.url,
+            extra=extra | ({"continue": continued} if continued else {}),
+        )
+        if not (await self._transport.is_ours() and same_host(url, place.url) and place.key):
+            if continued:
+                raise PlatformError("the platform's conversation address is not its own; it cannot go on from there")
+            return url, {}
+        return url, {KEY_HEADER: place.key.reveal()}
+
+    async def _transcript(self, conversation_id: str) -> str:
+        from convai_lab.conversations.transcript import transcript_text
+
+        text = transcript_text(await self.conversations.fetch(conversation_id))
+        kept = text if len(text) <= MAX_EARLIER_CHARS else "…" + text[-MAX_EARLIER_CHARS:]
+        return f"This goes on from an earlier conversation between the two of you. Its transcript:\n{kept}"
+
+
+def initiation(variables: Mapping[str, Any], user_id: str | None) -> dict[str, Any]:
+    """Return the first frame of a text conversation, in the shape of the vendor's own Python client."""
+    frame: dict[str, Any] = {
+        "type": "conversation_initiation_client_data",
+        "custom_llm_extra_body": {},
+        "conversation_config_override": {"text_only": True},
+        "dynamic_variables": dict(variables),
+        "source_info": {"source": SOURCE, "version": _version()},
+    }
+    return frame | ({"user_id": user_id} if user_id else {})
+
+
+def checked_messages(messages: object) -> list[str]:
+    """Return the messages as a list of texts that are not empty."""
+    listed = [messages] if isinstance(messages, str) else messages
+    if not isinstance(listed, Sequence) or isinstance(listed, bytes | bytearray):
+        raise InvalidValueError("give a text, or a list of texts", field="messages")
+    for at, message in enumerate(listed):
+        if not isinstance(message, str):
+            raise InvalidValueError(f"expected a text, got {type(message).__name__}", field=f"messages[{at}]")
+        if not message.strip():
+            raise InvalidValueError("is empty: say something", field=f"messages[{at}]")
+    return list(listed)
+
+
+def checked_variables(variables: object) -> dict[str, Any]:
+    """Return dynamic variables: names with texts, numbers or truth values."""
+    if variables is None:
+        return {}
+    if not isinstance(variables, Mapping):
+        raise InvalidValueError("give a mapping of names to values", field="variables")
+    for name, value in variables.items():
+        if not isinstance(name, str) or not name:
+            raise InvalidValueError(f"{name!r} is no name of a variable", field="variables")
+        if not isinstance(value, str | int | float | bool):
+            kind = type(value).__name__
+            raise InvalidValueError(f"expected a text, number or truth value, got {kind}", field=f"variables.{name}")
+    try:
+        json.dumps(dict(variables), allow_nan=False)
+    except ValueError:
+        raise InvalidValueError("a number is not finite", field="variables") from None
+    return dict(variables)
+
+
+def _patience_with(agent: Agent) -> float:
+    """Return how long nothing may happen in a reply: longer when a tool of the agent may take longer."""
+    slow = [tool.response_timeout_secs for tool in agent.tools if isinstance(tool, ClientTool | WebhookTool)]
+    return max([REPLY_LIMIT_SECS, *(secs + TOOL_MARGIN_SECS for secs in slow)])
+
+
+def _version() -> str:
+    import convai_lab
+
+    return convai_lab.__version__
