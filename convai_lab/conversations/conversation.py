@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from convai_lab.conversations.cost import cost_of_turn, total_cost
 from convai_lab.conversations.turn import Turn
 
 Status = Literal["initiated", "in-progress", "processing", "done", "failed"]
@@ -34,11 +35,16 @@ class Analysis:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Conversation:
     """One conversation with an agent: who, when, how it ended, and its turns in order.
 
     Iterating gives turns; `len()` counts them. Instants (`started_at`) are seconds since 1970, UTC.
+    A notebook shows it as a transcript; `text` is the same for a terminal or an issue.
+
+    Example:
+        >>> Conversation(id="conv_1", agent_id="agent_1", agent_name="support")
+        Conversation('conv_1', agent='support', 0 turns, done)
     """
 
     id: str
@@ -76,6 +82,45 @@ class Conversation:
 
     def __getitem__(self, index: int) -> Turn:
         return self.turns[index]
+
+    def __repr__(self) -> str:
+        turns = "1 turn" if len(self.turns) == 1 else f"{len(self.turns)} turns"
+        return f"Conversation({self.id!r}, agent={(self.agent_name or self.agent_id)!r}, {turns}, {self.status})"
+
+    def _repr_html_(self) -> str:
+        from convai_lab.conversations.transcript import transcript_html
+
+        return transcript_html(self)
+
+    @property
+    def text(self) -> str:
+        """The transcript as plain text."""
+        from convai_lab.conversations.transcript import transcript_text
+
+        return transcript_text(self)
+
+    @property
+    def cost_usd(self) -> float | None:
+        """What all turns cost together in USD; None when that is not known of every turn that used a model."""
+        return total_cost(cost_of_turn(turn) for turn in self.turns)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the conversation as the platform's JSON, with everything that is known."""
+        from convai_lab.conversations.wire_format import conversation_to_wire
+
+        return conversation_to_wire(self)
+
+    def timeline(self, **options: Any) -> Any:
+        """Plot who spoke when, on two lanes; see `convai_lab.plot_timeline`."""
+        import convai_lab
+
+        return convai_lab.plot_timeline(self, **options)
+
+    def waterfall(self, **options: Any) -> Any:
+        """Plot the latency of each turn, stage by stage; see `convai_lab.plot_waterfall`."""
+        import convai_lab
+
+        return convai_lab.plot_waterfall(self, **options)
 
     def with_changes(self, **changes: Any) -> Conversation:
         """Return a copy with some fields changed."""

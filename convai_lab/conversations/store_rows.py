@@ -7,14 +7,12 @@ import sqlite3
 from typing import Any
 
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.cost import TurnCost, cost_of_turn, total_cost
 from convai_lab.conversations.turn import Turn
 from convai_lab.conversations.wire_format import (
-    TurnCost,
     conversation_from_wire,
     conversation_to_wire,
-    cost_of_turn,
     summary_to_wire,
-    total_cost,
     turn_from_wire,
     turn_to_wire,
 )

@@ -6,9 +6,9 @@ would round, are under ``"convai_lab"`` at the level they belong to.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import Any, NamedTuple, get_args
+from typing import Any, get_args
 
 from convai_lab.conversations import wire_table as table
 from convai_lab.conversations.conversation import (
@@ -20,7 +20,7 @@ from convai_lab.conversations.conversation import (
     Source,
     Status,
 )
-from convai_lab.conversations.turn import Turn
+from convai_lab.conversations.cost import cost_of_turn, total_cost
 from convai_lab.conversations.wire_table import OURS, Row
 from convai_lab.conversations.wire_turns import turn_from_wire, turn_to_wire, whole_secs
 from convai_lab.errors import InvalidValueError
@@ -96,25 +96,6 @@ def summary_to_wire(
         "conversation_initiation_source": _found(c.extra, ("metadata", "conversation_initiation_source")),
         OURS: {name: value for name in _SUMMARY if (value := getattr(c, name)) is not None},
     }
-
-
-class TurnCost(NamedTuple):
-    """Whether a turn used a model, and what it cost in USD when that is known."""
-
-    used_model: bool
-    usd: float | None
-
-
-def cost_of_turn(turn: Turn) -> TurnCost:
-    """Return what one turn cost."""
-    return TurnCost(bool(turn.llm_served or turn.llm_requested), turn.metrics.cost_usd)
-
-
-def total_cost(costs: Iterable[TurnCost]) -> float | None:
-    """Add up costs in USD; None when no turn has one, or a turn that used a model does not say."""
-    charged = [cost.usd for cost in costs if cost.used_model or cost.usd is not None]
-    known = [usd for usd in charged if usd is not None]
-    return sum(known) if charged and len(known) == len(charged) else None
 
 
 def _found(extra: Mapping[str, Any], path: Sequence[str]) -> Any:
