@@ -1,0 +1,86 @@
+"""Local routes: what the notebook asks its own platform, beyond the vendor's API."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from starlette.responses import Response, StreamingResponse
+
+import convai_lab
+from convai_lab import settings
+from convai_lab.conversations.wire_format import conversation_to_wire
+from convai_lab.server.answers import InvalidRequest
+from convai_lab.server.call import Call, route
+
+MAX_SETTING_CHARS = 4_096
+MAX_DOCUMENTS = 1_000_000
+SOURCES = ("live", "simulated", "replay", "import")
+
+
+def put_settings(call: Call) -> Any:
+    """PUT /v1/local/settings: provider keys and base URLs, kept in memory only."""
+    given = call.object_body().get("settings")
+    if not isinstance(given, dict):
+        raise InvalidRequest.at("body", "settings", msg="an object of names and values is needed", kind="dict_type")
+    allowed = (*settings.KEY_VARIABLES, *settings.BASE_URL_VARIABLES)
+    for name, value in given.items():
+        if name not in allowed:
+            raise InvalidRequest.at("body", "settings", name[:80], msg=f"must be one of {', '.join(allowed)}")
+        if not isinstance(value, str) or len(value) > MAX_SETTING_CHARS or not value.isprintable():
+            raise InvalidRequest.at("body", "settings", name, msg="must be one line of text", kind="string_type")
+    settings.use_provider_settings(given)
+
+
+def get_status(call: Call) -> Any:
+    """GET /v1/local/status: who is running, and which keys are present."""
+    return {
+        "version": convai_lab.__version__,
+        "pid": os.getpid(),
+        "home": str(call.platform.home),
+        "started_at_unix_secs": int(call.platform.started_at),
+        "open_conversations": len(call.platform.live),
+        "keys": settings.key_status(),
+    }
+
+
+def stream_conversations(call: Call) -> Response:
+    """GET /v1/local/conversations.ndjson: whole conversation documents, one a line, newest first."""
+    source = call.choice("source", "live", among=(*SOURCES, "all"))
+    limit = call.number("limit", low=0, high=MAX_DOCUMENTS, whole=True)
+    documents = call.platform.conversations.documents(
+        agent_id=call.query.get("agent_id") or None,
+        conversation_id=call.query.get("conversation_id") or None,
+        since=call.number("since_unix"),
+        until=call.number("until_unix"),
+        source=None if source == "all" else source,
+        limit=None if limit is None else int(limit),
+    )
+    first = next(documents, None)  # what is wrong with the request shows here, while it can still be answered
+    found = documents if first is None else itertools.chain((first,), documents)
+    return StreamingResponse(_lines(found), media_type="application/x-ndjson")
+
+
+def undo_last_exchange(call: Call) -> Any:
+    """POST /v1/local/conversations/{conversation_id}/undo: take back the last user turn and what followed."""
+    conversation_id = call.path["conversation_id"]
+    store = call.platform.conversations
+    call.platform.live.check_free(conversation_id)
+    removed = store.undo(conversation_id)
+    return {"removed": removed, "conversation": conversation_to_wire(store.get(conversation_id))}
+
+
+def _lines(documents: Iterator[dict[str, Any]]) -> Iterator[bytes]:
+    for document in documents:
+        yield json.dumps(document, separators=(",", ":")).encode("ascii") + b"\n"
+
+
+ROUTES = [
+    route("/v1/local/settings", PUT=put_settings),
+    route("/v1/local/status", GET=get_status),
+    route("/v1/local/conversations.ndjson", GET=stream_conversations),
+    route("/v1/local/conversations/{conversation_id}/undo", subject="conversation", POST=undo_last_exchange),
+]
