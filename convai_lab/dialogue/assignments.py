@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from convai_lab.agents.prompt import SYSTEM_PREFIX
 from convai_lab.agents.tools import Tool
+from convai_lab.dialogue.author_settings import setting_in
 from convai_lab.dialogue.outside_text import as_text
 
 MAX_VALUE_CHARS = 20_000
@@ -50,7 +51,7 @@ def value_at(document: Any, path: str) -> Any | None:
 
 
 def _assignments(tool: Tool) -> Iterator[Mapping[str, Any]]:
-    listed = tool.extra.get("assignments")
+    listed = setting_in(tool.extra, "assignments")
     for entry in listed if isinstance(listed, (list, tuple)) else ():
         named = isinstance(entry, Mapping) and isinstance(entry.get("value_path"), str)
         if named and _may_be_set(entry.get("dynamic_variable")):

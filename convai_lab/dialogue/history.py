@@ -7,7 +7,6 @@ stands together with its result. The same turns give the same messages at every 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn
 from convai_lab.dialogue.record import own
@@ -23,10 +22,10 @@ CONTEXT = "contextual_updates"
 ROUNDS = "rounds"
 """Where a turn keeps how its text and tool calls alternated: pairs of characters and number of calls."""
 
-NOTHING_SAID = "the user has not said anything"
-INTERRUPTED = "the user interrupted your last reply and heard only what is shown of it"
-BROKEN_OFF = "a technical error cut your last reply off"
-LEFT_OUT = "the earlier turns of this conversation are left out"
+SILENT = "The user has not said anything."
+INTERRUPTED = "The user interrupted your last reply and heard only what is shown of it."
+BROKEN_OFF = "A technical error cut your last reply off."
+LEFT_OUT = "The earlier turns of this conversation are left out."
 NO_RESULT = "This call was cut off before it answered. It may have taken effect."
 
 Group = list[ChatMessage]
@@ -36,23 +35,24 @@ Group = list[ChatMessage]
 def groups_of(turns: Sequence[Turn], *, context: Sequence[str] = ()) -> list[Group]:
     """Return the messages for the turns, one group a turn, ready for the agent to speak.
 
-    `context` are contextual updates since the last turn.
+    `context` are contextual updates since the last turn. What the platform adds stands in system messages at its
+    place, where neither a user nor a tool can forge it.
     """
     groups: list[Group] = []
-    notes: list[str] = []
+    notes: list[ChatMessage] = []
     for turn in turns:
-        notes += [f"for your information: {text}" for text in own(turn.extra, CONTEXT, ())]
+        notes += _context_notes(own(turn.extra, CONTEXT, ()))
         if turn.role == "user":
-            groups.append([ChatMessage(role="user", content=_content(notes, turn.text))])
+            groups.append([*notes, ChatMessage(role="user", content=turn.text)])
             notes = []
         elif said := list(_agent_messages(turn)):
-            if groups or notes:
-                _prompt_agent(groups, notes)
-            groups.append(said)
+            groups.append([*_reason_to_speak(groups, notes), *said])
             notes = _notes_after(turn)
-    notes += [f"for your information: {text}" for text in context]
-    _prompt_agent(groups, notes)
-    return groups
+    notes += _context_notes(context)
+    closing = notes if groups and groups[-1][-1].role == "user" else _reason_to_speak(groups, notes) or _note(SILENT)
+    if groups:
+        groups[-1] = [*groups[-1], *closing]
+    return groups or [closing]
 
 
 def trimmed(system: str, groups: Sequence[Group], *, budget: int = DEFAULT_CONTEXT_TOKENS) -> list[ChatMessage]:
@@ -65,10 +65,9 @@ def trimmed(system: str, groups: Sequence[Group], *, budget: int = DEFAULT_CONTE
         if left < 0 and kept:
             break
         kept += 1
-    chosen = list(groups[len(groups) - kept :])
-    if kept < len(groups):
-        _note_first(chosen)
-    return head + [message for group in chosen for message in group]
+    chosen = groups[len(groups) - kept :]
+    gap = _note(LEFT_OUT) if kept < len(groups) else []
+    return [*head, *gap, *(message for group in chosen for message in group)]
 
 
 def round_messages(text: str, calls: Sequence[ToolCall], results: Sequence[ToolResult]) -> Iterator[ChatMessage]:
@@ -119,30 +118,21 @@ def _is_round(entry: object) -> bool:
     return pair and all(isinstance(part, int) and part >= 0 for part in entry)  # type: ignore[attr-defined]
 
 
-def _notes_after(turn: Turn) -> list[str]:
+def _reason_to_speak(groups: Sequence[Group], notes: list[ChatMessage]) -> list[ChatMessage]:
+    """Return the notes before the agent speaks; after its own words it needs a reason to speak again."""
+    after_itself = bool(groups) and groups[-1][-1].role != "user"
+    return notes or (_note(SILENT) if after_itself else [])
+
+
+def _notes_after(turn: Turn) -> list[ChatMessage]:
     if turn.interrupted:
-        return [INTERRUPTED]
-    return [BROKEN_OFF] if turn.error else []
+        return _note(INTERRUPTED)
+    return _note(BROKEN_OFF) if turn.error else []
 
 
-def _prompt_agent(groups: list[Group], notes: list[str]) -> None:
-    """Make the last message the user's, with the notes in it, so that it is the agent who speaks next."""
-    last = groups[-1][-1] if groups else None
-    if last is not None and last.role == "user":
-        groups[-1][-1] = replace(last, content=_content(notes, last.content))
-    else:
-        groups.append([ChatMessage(role="user", content=_content(notes or [NOTHING_SAID], ""))])
+def _context_notes(texts: Sequence[str]) -> list[ChatMessage]:
+    return [note for text in texts for note in _note(f"For your information: {text}")]
 
 
-def _note_first(groups: list[Group]) -> None:
-    first = groups[0][0]
-    if first.role == "user":
-        groups[0] = [replace(first, content=_content([LEFT_OUT], first.content)), *groups[0][1:]]
-    else:
-        groups.insert(0, [ChatMessage(role="user", content=_content([LEFT_OUT], ""))])
-
-
-def _content(notes: Sequence[str], text: str) -> str:
-    """Return what the user said, after notes that the platform adds, each on a line of its own."""
-    lines = [f"[Note: {note}.]" for note in notes]
-    return "\n".join([*lines, text] if text else lines)
+def _note(text: str) -> list[ChatMessage]:
+    return [ChatMessage(role="system", content=text)]

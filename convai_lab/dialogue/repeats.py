@@ -28,7 +28,7 @@ class Repeats:
 
     def is_hopeless(self, call: ToolCall) -> bool:
         """Say whether the model insisted even after it was told that the call would not run again."""
-        return self._failures[_same(call)] > MAX_SAME_FAILURES + 1
+        return self._failures[_same(call)] > MAX_SAME_FAILURES
 
 
 def _same(call: ToolCall) -> str:

@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import SystemTool
+from convai_lab.agents.wire_defaults import kind_of_system_tool
 from convai_lab.conversations.turn import ToolCall
+from convai_lab.dialogue.author_settings import setting_in
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.errors import ConvaiLabError
 from convai_lab.providers.base import LLM, ToolSpec
@@ -71,7 +73,7 @@ class Answer(NamedTuple):
 
 def tool_type(tool: SystemTool) -> str:
     """Return which system tool this is, whatever name it goes by."""
-    return str(tool.params.get("system_tool_type") or tool.name)
+    return kind_of_system_tool({"type": "system", "name": tool.name, "params": tool.params})
 
 
 def system_tool_spec(tool: SystemTool, agent: Agent) -> ToolSpec:
@@ -105,8 +107,7 @@ async def answer_system_tool(tool: SystemTool, call: ToolCall, *, agent: Agent, 
 
 def languages_of(agent: Agent) -> tuple[str, ...]:
     """Return the languages the agent may switch to; empty when it was not limited."""
-    config = agent.extra.get("conversation_config")
-    presets = config.get("language_presets") if isinstance(config, Mapping) else None
+    presets = setting_in(agent.extra, "language_presets")
     return tuple(dict.fromkeys((agent.language, *presets))) if isinstance(presets, Mapping) and presets else ()
 
 

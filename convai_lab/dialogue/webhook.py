@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import zlib
 from collections.abc import Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -12,9 +11,11 @@ from urllib.parse import urlsplit
 from convai_lab import settings
 from convai_lab.agents.tools import WebhookTool
 from convai_lab.dialogue.assignments import value_at
+from convai_lab.dialogue.author_settings import setting_in
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, as_text, cut, well_formed
 from convai_lab.dialogue.webhook_request import WebhookRequest, webhook_request
+from convai_lab.errors import ResponseTooLargeError
 
 if TYPE_CHECKING:
     import httpx
@@ -55,6 +56,8 @@ async def call_webhook(
             return await _answer(client, tool, request)
     except httpx.TimeoutException:
         raise TimeoutError from None
+    except ResponseTooLargeError as error:
+        raise ToolFault(f"the webhook's answer is too large: {error}", "webhook_error") from None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         told = _without(request.secrets, str(error)) or type(error).__name__
         raise ToolFault(f"the webhook could not be reached: {cut(told, MAX_ERROR_CHARS)}", "webhook_error") from None
@@ -75,73 +78,41 @@ async def _answer(client: httpx.AsyncClient, tool: WebhookTool, request: Webhook
 
 
 async def _sent(client: httpx.AsyncClient, tool: WebhookTool, request: WebhookRequest) -> httpx.Response:
-    """Send the request; a redirect is followed only where the tool says so, and takes no header elsewhere."""
-    headers = {"accept-encoding": "identity", **request.headers}
-    outgoing = client.build_request(tool.method, request.url, headers=headers, content=request.body)
+    """Send the request; a redirect is followed only where the tool says so (the client drops its headers there)."""
+    outgoing = client.build_request(tool.method, request.url, headers=request.headers, content=request.body)
     for _ in range(MAX_REDIRECTS):
         response = await client.send(outgoing, stream=True, follow_redirects=False)
         following = response.next_request
         if following is None or not _may_follow(tool, str(following.url)):
             return response
         await response.aclose()
-        if _origin(str(following.url)) != _origin(request.url):
-            for name in request.headers:
-                following.headers.pop(name, None)
         outgoing = following
     raise ToolFault(f"the webhook redirected more than {MAX_REDIRECTS} times", "webhook_error")
 
 
 def _may_follow(tool: WebhookTool, url: str) -> bool:
-    if tool.extra.get("follow_redirects") is not True:
+    if setting_in(tool.extra, "follow_redirects") is not True:
         return False
-    domains = tool.extra.get("follow_redirects_allowed_domains")
+    domains = setting_in(tool.extra, "follow_redirects_allowed_domains")
     host = urlsplit(url).hostname or ""
     return host == urlsplit(tool.url).hostname or (isinstance(domains, (list, tuple)) and host in domains)
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port
-
-
 async def _text(response: httpx.Response) -> str:
-    """Return the body as text, no more than the limit of it."""
+    """Return the body as text."""
+    from convai_lab.http import read_limited
+
+    raw = await read_limited(response, MAX_RESPONSE_BYTES)
     kind = response.headers.get("content-type", "").lower()
-    raw, whole = await _read(response)
     if kind and not any(word in kind for word in _TEXT_KINDS):
         return f"[the answer is not text but {kind[:80]}]"
     charset = (response.charset_encoding or "utf-8").lower()
-    text = raw.decode(charset if charset in _CHARSETS else "utf-8", "replace")
-    return well_formed(text) + ("" if whole else f" … [cut here: more than {MAX_RESPONSE_BYTES:,} bytes]")
-
-
-async def _read(response: httpx.Response) -> tuple[bytes, bool]:
-    raw = bytearray()
-    async for chunk in response.aiter_raw():
-        raw += chunk
-        if len(raw) > MAX_RESPONSE_BYTES:
-            break
-    coding = response.headers.get("content-encoding", "identity").lower()
-    if coding in ("", "identity"):
-        return bytes(raw[:MAX_RESPONSE_BYTES]), len(raw) <= MAX_RESPONSE_BYTES
-    return _unpacked(bytes(raw), coding)
-
-
-def _unpacked(raw: bytes, coding: str) -> tuple[bytes, bool]:
-    """Unpack what was sent compressed although we asked for it plain, no further than the limit."""
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        raise ToolFault(f"the webhook's answer is encoded as {coding[:40]}, which was not asked for", "webhook_error")
-    unpacking = zlib.decompressobj(wbits=47 if coding != "deflate" else 15)
-    try:
-        plain = unpacking.decompress(raw, MAX_RESPONSE_BYTES)
-    except zlib.error:
-        raise ToolFault("the webhook's compressed answer is broken", "webhook_error") from None
-    return plain, unpacking.eof
+    return well_formed(raw.decode(charset if charset in _CHARSETS else "utf-8", "replace"))
 
 
 def _filtered(tool: WebhookTool, text: str) -> str:
     """Leave out what the author's response filter hides from the model."""
-    chosen = tool.extra.get("response_filter")
+    chosen = setting_in(tool.extra, "response_filter")
     mode = chosen.get("mode") if isinstance(chosen, Mapping) else "all"
     if mode == "hide_all":
         return "The tool was called; its answer is not shown."
