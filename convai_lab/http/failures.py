@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-from typing import Protocol
-
 import aiohttp
 import httpx
 from aiohttp import http_exceptions
@@ -15,25 +11,8 @@ UNSENT = "Failed to send bytes into the underlying connection"
 MAX_WORDS = 200
 
 
-class TimeLimits(Protocol):
-    """What a request was doing when its time ran out."""
-
-    phase: str
-
-
-@contextlib.contextmanager
-def timed_out(request: httpx.Request, times: TimeLimits) -> Iterator[None]:
-    """Turn the time-out of a request into the httpx exception for the phase it was in."""
-    try:
-        yield
-    except aiohttp.ServerTimeoutError as error:
-        raise httpx.ReadTimeout(_words(error), request=request) from error
-    except TimeoutError as error:
-        kind, words = {
-            "pool": (httpx.PoolTimeout, "all connections are in use"),
-            "connect": (httpx.ConnectTimeout, "no connection in time"),
-        }.get(times.phase, (httpx.WriteTimeout, "the server does not take the request"))
-        raise kind(words, request=request) from error
+AIOHTTP_ERRORS = (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSError, ValueError)
+"""What aiohttp raises for the wire's faults; everything else is a fault of ours and stays what it is."""
 
 
 def as_httpx_error(error: Exception, request: httpx.Request) -> httpx.TransportError:

@@ -1,8 +1,8 @@
-"""Transport: how does an httpx request travel over aiohttp, and how do failures come back as httpx exceptions?
+"""Transport: how does an httpx request travel over aiohttp, and how does the answer come back?
 
 httpx's own connection pool collapses under concurrency; aiohttp's does not (`tests/benchmarks/http_pool.py`). This
 transport sends exactly the request that httpx built (no cookies, headers or URL normalisation of aiohttp's own),
-keeps httpx's four time-outs apart, and lets nothing of aiohttp's leak out.
+keeps httpx's four time-outs apart, and lets no exception of aiohttp's out.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ import os
 import ssl
 import threading
 import weakref
-from collections.abc import AsyncIterator, Iterator
-from types import SimpleNamespace
-from typing import Any
+from collections.abc import AsyncIterator
 
 import aiohttp
 import aiohttp.abc
 import httpx
-import yarl
-from aiohttp.http_exceptions import HttpProcessingError
 
-from convai_lab.http.failures import as_httpx_error, timed_out
+from convai_lab.http.bodies import ResponseBody
+from convai_lab.http.connections import Connections, TimeLimits, current_limits
+from convai_lab.http.failures import AIOHTTP_ERRORS, as_httpx_error
 from convai_lab.http.proxies import Proxies
+from convai_lab.http.targets import target_url
 
-KEEPALIVE_SECS = 60.0
-DNS_CACHE_SECS = 10
-CHUNK_BYTES = 16 * 1024
+UNLIMITED_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+_Sessions = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -53,41 +52,44 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and return the response with its body still to be read."""
-        target = _target(request.url)
-        session = self._session()
-        times = _TimeLimits(request.extensions.get("timeout", {}))
-        with _mapped(request, session), timed_out(request, times):
-            async with times:
-                answer = await session.request(
+        target = target_url(request.url)
+        proxy = self._proxies.for_url(request.url)
+        limits = TimeLimits(**request.extensions.get("timeout", {}))
+        restore = current_limits.set(limits)
+        try:
+            async with _upload(request, limits) as body:
+                answer = await self._session().request(
                     request.method,
                     target,
                     headers=_headers(request),
-                    data=_body(request),
+                    data=body,
                     allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(sock_read=times.read),
+                    timeout=aiohttp.ClientTimeout(sock_read=limits.read),
                     ssl=_tls() if request.url.scheme == "https" else True,
                     server_hostname=request.extensions.get("sni_hostname"),
-                    proxy=self._proxies.for_url(request.url),
-                    trace_request_ctx=times,
+                    proxy=proxy,
                 )
+        except AIOHTTP_ERRORS as error:
+            raise as_httpx_error(error, request) from error
+        finally:
+            current_limits.reset(restore)
+        reason = (answer.reason or "").encode("latin-1", "replace")
         return httpx.Response(
             answer.status,
             headers=answer.raw_headers,
-            stream=_Body(answer, request),
+            stream=ResponseBody(answer, request),
             request=request,
-            extensions={
-                "http_version": b"HTTP/1.1",
-                "reason_phrase": (answer.reason or "").encode("latin-1", "replace"),
-            },
+            extensions={"http_version": b"HTTP/1.1", "reason_phrase": reason},
         )
 
     async def aclose(self) -> None:
         """Close the connections of every event loop that has used this transport."""
         with self._lock:
-            sessions, self._sessions = dict(self._sessions), weakref.WeakKeyDictionary()
+            sessions = dict(self._sessions)
+            self._sessions.clear()
         here = asyncio.get_running_loop()
         for loop, session in sessions.items():
-            if loop is here or loop.is_closed():
+            if loop is here:
                 await session.close()
             elif loop.is_running():
                 await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(session.close(), loop))
@@ -104,154 +106,45 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             return session
 
     def _new_session(self) -> aiohttp.ClientSession:
-        connector = aiohttp.TCPConnector(
-            limit=self._max_connections,
-            keepalive_timeout=KEEPALIVE_SECS,
-            resolver=self._resolver,
-            use_dns_cache=self._resolver is None,
-            ttl_dns_cache=DNS_CACHE_SECS,
-        )
         return aiohttp.ClientSession(
-            connector=connector,
+            connector=Connections(max_connections=self._max_connections, resolver=self._resolver),
             cookie_jar=aiohttp.DummyCookieJar(),
             skip_auto_headers=AUTOMATIC_HEADERS,
             auto_decompress=False,
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
-            trace_configs=[_phases()],
         )
 
 
-_Sessions = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
+@contextlib.asynccontextmanager
+async def _upload(request: httpx.Request, limits: TimeLimits) -> AsyncIterator[bytes | AsyncIterator[bytes] | None]:
+    """Yield the body to send, under a time limit if it is large: a server that never reads would hold us for ever.
 
-
-class _TimeLimits:
-    """The time limits of one request, each in force only in its own phase.
-
-    aiohttp counts waiting for the pool and connecting as one, leaves name lookups out, and has no limit for
-    sending: a server that never reads would hold us for ever. Reading is left to aiohttp.
+    aiohttp has no limit for sending, and its limit for reading starts when everything is sent.
     """
-
-    def __init__(self, timeouts: dict[str, float | None]) -> None:
-        self.pool, self.connect = timeouts.get("pool"), timeouts.get("connect")
-        self.read, self.write = timeouts.get("read"), timeouts.get("write")
-        self.phase = "pool"
-        self._limit = asyncio.timeout(None)
-
-    def start(self, phase: str, secs: float | None) -> None:
-        self.phase = phase
-        self._limit.reschedule(None if secs is None else asyncio.get_running_loop().time() + secs)
-
-    async def __aenter__(self) -> None:
-        await self._limit.__aenter__()
-
-    async def __aexit__(self, *failure: Any) -> None:
-        await self._limit.__aexit__(*failure)
-
-
-def _phases() -> aiohttp.TraceConfig:
-    """Move a request's time limit on when aiohttp says that it has reached the next phase."""
-
-    async def queued(_: Any, context: SimpleNamespace, __: Any) -> None:
-        times = context.trace_request_ctx
-        times.start("pool", times.pool)
-
-    async def connecting(_: Any, context: SimpleNamespace, __: Any) -> None:
-        times = context.trace_request_ctx
-        times.start("connect", times.connect)
-
-    async def sending(_: Any, context: SimpleNamespace, __: Any) -> None:
-        times = context.trace_request_ctx
-        # aiohttp's own limit for reading starts when all is sent; until then the write limit follows every piece
-        unlimited = times.write is None or times.read is None
-        times.start("write", None if unlimited else times.write + times.read)
-
-    config = aiohttp.TraceConfig()
-    config.on_connection_queued_start.append(queued)
-    config.on_connection_create_start.append(connecting)
-    config.on_connection_create_end.append(sending)
-    config.on_connection_reuseconn.append(sending)
-    config.on_request_chunk_sent.append(sending)
-    return config
-
-
-class _Body(httpx.AsyncByteStream):
-    """The body of a response, read as it arrives.
-
-    When a chunk is malformed, aiohttp closes the connection without telling whoever waits for the body, who would
-    then wait for ever, past every time-out. So this watches the connection and passes the error on.
-    """
-
-    def __init__(self, answer: aiohttp.ClientResponse, request: httpx.Request) -> None:
-        self._answer, self._request = answer, request
-        self._protocol = None if answer.connection is None else answer.connection.protocol
-        self._connection_closed = None if self._protocol is None else self._protocol.closed
-        if self._connection_closed is not None:
-            self._connection_closed.add_done_callback(self._pass_on_error)
-        else:
-            self._pass_on_error()
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _mapped(self._request):
-            try:
-                async for chunk in self._answer.content.iter_chunked(CHUNK_BYTES):
-                    yield chunk
-            except RuntimeError as error:  # what aiohttp says when the client is closed meanwhile
-                raise httpx.ReadError(str(error), request=self._request) from error
-
-    async def aclose(self) -> None:
-        if self._connection_closed is not None:
-            self._connection_closed.remove_done_callback(self._pass_on_error)
-        if self._answer.content.is_eof():
-            self._answer.release()
-        else:
-            self._answer.close()  # what is left unread would be taken for the answer to the next request
-
-    def _pass_on_error(self, closed: asyncio.Future[None] | None = None) -> None:
-        if closed is not None and not closed.cancelled():
-            closed.exception()  # seen: whoever reads gets the error below
-        error = None if self._protocol is None else self._protocol.exception()
-        content = self._answer.content
-        if isinstance(error, HttpProcessingError) and not content.is_eof() and content.exception() is None:
-            content.set_exception(error)
-
-
-@contextlib.contextmanager
-def _mapped(request: httpx.Request, session: aiohttp.ClientSession | None = None) -> Iterator[None]:
+    body = _body(request)
+    if body is None or (isinstance(body, bytes) and len(body) < UNLIMITED_BYTES):
+        yield body  # the socket's buffer takes it
+        return
     try:
-        yield
-    except asyncio.CancelledError:
-        task = asyncio.current_task()
-        if session is not None and session.closed and task is not None and not task.cancelling():
-            # aiohttp cancels whoever waits for a connection when the client is closed
-            raise httpx.PoolTimeout("the client was closed", request=request) from None
-        raise
-    except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-        raise as_httpx_error(error, request) from error
+        async with asyncio.timeout(limits.total()) as limit:
+            yield body if isinstance(body, bytes) else _watched(body, limit, limits.total())
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise httpx.WriteTimeout("the server does not take the request", request=request) from error
 
 
-def _target(url: httpx.URL) -> yarl.URL:
-    """Return the same URL for aiohttp, byte for byte, without user name and password (httpx made a header of them)."""
-    if url.scheme not in ("http", "https") or not url.host:
-        raise httpx.UnsupportedProtocol(
-            f"cannot send a request to {str(url)[:200]!r}: it must start with http:// or https://"
-        )
-    host = url.raw_host.decode("ascii")
-    netloc = f"[{host}]" if ":" in host else host
-    port = "" if url.port is None else f":{url.port}"
-    target = yarl.URL(f"{url.scheme}://{netloc}{port}{url.raw_path.decode('ascii')}", encoded=True)
-    if target.raw_host != host or target.user is not None:
-        raise httpx.UnsupportedProtocol(f"the host of {str(url)[:200]!r} can be read in two ways")
-    return target
-
-
-def _headers(request: httpx.Request) -> list[tuple[str, str]]:
-    """Return the request's headers; aiohttp frames the body itself."""
-    return [
-        (name.decode("latin-1"), value.decode("utf-8", "replace"))
-        for name, value in request.headers.raw
-        if name.lower() != b"transfer-encoding"
-    ]
+async def _watched(body: httpx.AsyncByteStream, limit: asyncio.Timeout, secs: float | None) -> AsyncIterator[bytes]:
+    """Yield the pieces of a body, each with its own time to be sent; making them takes our own time."""
+    now = asyncio.get_running_loop().time
+    async for piece in body:
+        if secs is not None:
+            limit.reschedule(now() + secs)
+        yield piece
+        limit.reschedule(None)
+    if secs is not None:
+        limit.reschedule(now() + secs)
 
 
 def _body(request: httpx.Request) -> bytes | httpx.AsyncByteStream | None:
@@ -261,6 +154,15 @@ def _body(request: httpx.Request) -> bytes | httpx.AsyncByteStream | None:
         if isinstance(request.stream, httpx.AsyncByteStream):
             return request.stream
         raise
+
+
+def _headers(request: httpx.Request) -> list[tuple[str, str]]:
+    """Return the request's headers; aiohttp frames the body itself."""
+    return [
+        (name.decode("latin-1"), value.decode("utf-8", "replace"))
+        for name, value in request.headers.raw
+        if name.lower() != b"transfer-encoding"
+    ]
 
 
 @functools.cache
@@ -273,8 +175,8 @@ def _drop(session: aiohttp.ClientSession) -> None:
     """Close what is left of a session whose loop can no longer do it."""
     connector = session.connector
     session.detach()
-    if connector is not None:
-        connector._close(abort_ssl=True)
+    if isinstance(connector, Connections):
+        connector.drop()
 
 
 def _abandon(sessions: _Sessions, owner_pid: int) -> None:

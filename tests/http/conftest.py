@@ -74,7 +74,7 @@ async def _play(
                 if not keep_open:
                     break
             else:
-                await _do(state, "hang", reader, writer)
+                await asyncio.Event().wait()
         finally:
             writer.close()
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from convai_lab.clock import VirtualClock
 from convai_lab.http import new_client
 from convai_lab.http.proxies import Proxies
 from convai_lab.http.transport import AiohttpTransport
@@ -129,7 +130,7 @@ async def test_waiting_for_a_connection_is_a_pool_timeout(serve):
     server = await serve(CHUNKED + CHUNK, "hang")
     async with new_client(max_connections=1, timeout=httpx.Timeout(30, pool=0.05)) as client:
         async with client.stream("GET", server.url):
-            with pytest.raises(httpx.PoolTimeout, match="all connections are in use"):
+            with pytest.raises(httpx.PoolTimeout, match="all 1 connections are in use"):
                 await client.get(server.url)
         async with client.stream("GET", server.url) as again:
             assert again.status_code == 200
@@ -149,9 +150,40 @@ async def test_closing_the_client_wakes_who_waits_for_a_connection(serve):
 
 async def test_a_server_that_never_reads_is_a_write_timeout(serve):
     server = await serve(read=False)
-    async with new_client(timeout=httpx.Timeout(30, write=0.05, read=0.05)) as client:
+    async with new_client(timeout=0.05) as client:
         with pytest.raises(httpx.WriteTimeout):
             await client.post(server.url, content=b"x" * 50_000_000)
+
+
+async def test_a_server_that_stops_reading_a_stream_is_a_write_timeout(serve):
+    async def pieces() -> AsyncIterator[bytes]:
+        while True:
+            yield b"x" * 100_000
+
+    server = await serve(read=False)
+    async with new_client(timeout=0.05) as client, asyncio.timeout(10):
+        with pytest.raises(httpx.WriteTimeout):
+            await client.post(server.url, content=pieces())
+
+
+def test_a_stream_of_ours_may_take_longer_than_any_limit():
+    async def slow() -> AsyncIterator[bytes]:
+        for _ in range(3):
+            yield b"piece"
+            await asyncio.sleep(100)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"0\r\n\r\n")
+        writer.write(OK + b"Content-Length: 0\r\n\r\n")
+        writer.close()
+
+    async def main() -> int:
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, new_client(timeout=5) as client:
+            return (await client.post(_url(server), content=slow())).status_code
+
+    clock = VirtualClock()
+    assert clock.run(main()) == 200
+    assert clock.now() == 300
 
 
 async def test_a_stream_of_ours_that_fails_ends_the_request(serve):
@@ -213,3 +245,7 @@ class _Resolver:
 def _client(*, resolver=None, proxies=None, timeout=30):
     transport = AiohttpTransport(max_connections=10, resolver=resolver, proxies=proxies)
     return httpx.AsyncClient(transport=transport, timeout=timeout)
+
+
+def _url(server: asyncio.Server) -> str:
+    return f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"

@@ -1,0 +1,58 @@
+"""Bodies: how is a response read as it arrives, and what becomes of its connection?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import aiohttp
+import httpx
+from aiohttp.http_exceptions import HttpProcessingError
+
+from convai_lab.http.failures import AIOHTTP_ERRORS, as_httpx_error
+
+PIECE_BYTES = 16 * 1024
+
+
+class ResponseBody(httpx.AsyncByteStream):
+    """The body of a response, read as it arrives.
+
+    When a chunk is malformed, aiohttp closes the connection without telling whoever waits for the body, who would
+    then wait for ever, past every time-out. So this watches the connection and passes the error on.
+    """
+
+    def __init__(self, answer: aiohttp.ClientResponse, request: httpx.Request) -> None:
+        self._answer, self._request = answer, request
+        self._protocol = None if answer.connection is None else answer.connection.protocol
+        self._connection_closed = None if self._protocol is None else self._protocol.closed
+        if self._connection_closed is not None:
+            self._connection_closed.add_done_callback(self._pass_on_error)
+        else:
+            self._pass_on_error()
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Yield pieces as they arrive."""
+        try:
+            async for piece in self._answer.content.iter_chunked(PIECE_BYTES):
+                yield piece
+        except AIOHTTP_ERRORS as error:
+            raise as_httpx_error(error, self._request) from error
+        except RuntimeError as error:  # what aiohttp says when the client is closed meanwhile
+            raise httpx.ReadError(str(error), request=self._request) from error
+
+    async def aclose(self) -> None:
+        """Give the connection back when all was read; close it otherwise."""
+        if self._connection_closed is not None:
+            self._connection_closed.remove_done_callback(self._pass_on_error)
+        if self._answer.content.is_eof():
+            self._answer.release()
+        else:
+            self._answer.close()  # what is left unread would be taken for the answer to the next request
+
+    def _pass_on_error(self, closed: asyncio.Future[None] | None = None) -> None:
+        if closed is not None and not closed.cancelled():
+            closed.exception()  # seen: whoever reads gets the error below
+        error = None if self._protocol is None else self._protocol.exception()
+        content = self._answer.content
+        if isinstance(error, HttpProcessingError) and not content.is_eof() and content.exception() is None:
+            content.set_exception(error)
