@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from convai_lab.providers.base import ChatRequest
-from convai_lab.providers.offline import entities, phrases, retrieval, slots, system_tools, tool_turns
-from convai_lab.providers.offline.acts import read_said
-from convai_lab.providers.offline.scene import PlannedCall, Reply, Scene, scene_of
+from convai_lab.providers.offline import entities, manners, phrases, retrieval, slots, system_tools, tool_turns
+from convai_lab.providers.offline.scene import Reply, Scene, scene_of
 from convai_lab.providers.offline.slots import Heard
 from convai_lab.providers.offline.tool_choice import SYSTEM_TOOLS, Choice, choose, deeds_in
 from convai_lab.providers.offline.words import content_stems, words
@@ -28,8 +27,8 @@ def answer(request: ChatRequest) -> Reply:
     for rule in _RULES:
         reply = rule(scene)
         if reply is not None:
-            return _with_empathy(scene, reply)
-    return Reply(_repair(scene))
+            return manners.with_empathy(scene, reply)
+    return Reply(manners.repair(scene))
 
 
 def _without_the_caller(scene: Scene) -> Reply:
@@ -37,7 +36,7 @@ def _without_the_caller(scene: Scene) -> Reply:
     if scene.memory.last_role == "tool":
         return _after_tools(scene)
     if not scene.memory.agent_texts and not scene.memory.n_user:
-        return Reply(_hello(scene))
+        return Reply(manners.hello(scene))
     return Reply(scene.pick(phrases.STILL_THERE))
 
 
@@ -45,86 +44,10 @@ def _after_tools(scene: Scene) -> Reply:
     fresh = scene.memory.fresh_results
     ordinary = [past for past in fresh if past.call.name not in SYSTEM_TOOLS]
     if ordinary:
-        return _with_empathy(scene, Reply(tool_turns.tell_results(scene)))
+        return manners.with_empathy(scene, Reply(tool_turns.tell_results(scene)))
     if any(past.call.name in system_tools.TRANSFERS and not past.ended_well for past in fresh):
         return Reply(f"{phrases.TRANSFER_FAILED} {scene.pick(phrases.ANYTHING_ELSE)}")
-    return Reply() if fresh else Reply(_repair(scene))
-
-
-def _silence(scene: Scene) -> Reply | None:
-    if any(c.isalnum() for c in scene.memory.newest):
-        return None
-    return Reply(scene.pick(phrases.STILL_THERE))
-
-
-def _orders(scene: Scene) -> Reply | None:
-    """Refuse what tries to give orders; what else was said goes on below."""
-    if not scene.said.injected or scene.said.stems or "about_itself" in scene.said:
-        return None
-    return Reply(f"{scene.pick(phrases.NO_ORDERS)} {_what_i_can(scene)}".strip())
-
-
-def _machine_on_the_line(scene: Scene) -> Reply | None:
-    """Deal with a mailbox or a phone menu that answered instead of a person."""
-    for act, name in (("keypad", "play_keypad_touch_tone"), ("voicemail", "voicemail_detection")):
-        if act in scene.said:
-            keys = system_tools.keys_for(scene.said.text, scene.memory.prompt)
-            if reply := _system_call(scene, name, reason="a machine answered", keys=keys):
-                return reply
-    return None
-
-
-def _wait(scene: Scene) -> Reply | None:
-    said = scene.said
-    if "wait" not in said or len(said.stems) > 2 or "?" in said.text or entities.codes_in(said.text):
-        return None
-    return _system_call(scene, "skip_turn", reason="the caller asked to wait") or Reply(
-        scene.pick(phrases.TAKE_YOUR_TIME)
-    )
-
-
-def _person(scene: Scene) -> Reply | None:
-    """Hand over when the caller asks for a person."""
-    put_through = phrases.PUT_THROUGH in scene.memory.last_agent and "yes" in scene.said
-    if "person" not in scene.said and not put_through:
-        return None
-    for name in ("transfer_to_number", "transfer_to_agent"):
-        if reply := _system_call(scene, name, reason="the caller asked for a person", text=phrases.CONNECTING):
-            return reply
-    escalating = [
-        t for t in scene.tools if t.stems & {"human", "person", "escalat", "callback", "handover", "operator"}
-    ]
-    if escalating:
-        return tool_turns.start(scene, escalating[0])
-    told = retrieval.answer_from(scene.memory.prompt, "speak to a person on the phone", min_coverage=0.45)
-    return Reply(f"{phrases.NO_TRANSFER} {told.text if told else _what_i_can(scene)}".strip())
-
-
-def _switch_language(scene: Scene) -> Reply | None:
-    wanted = scene.said.language_wanted
-    if not wanted:
-        return None
-    if reply := _system_call(scene, "language_detection", reason="the caller asked to switch", language=wanted):
-        return reply
-    return Reply("Yes, we can go on in English. How can I help you?" if wanted == "en" else phrases.ONLY_ENGLISH)
-
-
-def _itself(scene: Scene) -> Reply | None:
-    """Say plainly what speaks here, and who."""
-    if "about_itself" in scene.said:
-        name = f"I'm {scene.brief.name}. " if scene.brief.name else ""
-        return Reply(f"{name}{phrases.WHAT_I_AM}")
-    if "who" in scene.said:
-        return Reply(f"{scene.brief.introduction}. How can I help you?")
-    if "abilities" in scene.said:
-        return Reply(_what_i_can(scene) or f"{scene.brief.introduction}. Just ask me.")
-    return None
-
-
-def _say_again(scene: Scene) -> Reply | None:
-    if "repeat" not in scene.said or len(scene.said.stems) > 3 or not scene.memory.last_agent:
-        return None
-    return Reply(f"I said: {scene.memory.last_agent.removeprefix('I said: ')}")
+    return Reply() if fresh else Reply(manners.repair(scene))
 
 
 def _yes_or_no(scene: Scene) -> Reply | None:
@@ -140,7 +63,7 @@ def _yes_or_no(scene: Scene) -> Reply | None:
     if phrases.PUT_THROUGH in last and not yes and not said.stems:
         return Reply(f"All right. {scene.pick(phrases.ANYTHING_ELSE)}")
     if any(phrase in last for phrase in phrases.ANYTHING_ELSE) and not said.stems:
-        return Reply("Of course. What can I do for you?") if yes else _close(scene)
+        return Reply("Of course. What can I do for you?") if yes else manners.close(scene)
     return None
 
 
@@ -171,7 +94,7 @@ def _asked_value(scene: Scene) -> Reply | None:
         return Reply(
             hint.text
             if hint
-            else f"No problem, but I need the {parameter.label} to {tool.capability}. {_handover(scene)}"
+            else f"No problem, but I need the {parameter.label} to {tool.capability}. {manners.handover(scene)}"
         )
     if "no" in said and not said.stems:
         return Reply(f"{scene.pick(phrases.NOT_DONE)} {scene.pick(phrases.ANYTHING_ELSE)}")
@@ -196,12 +119,6 @@ def _correction(scene: Scene) -> Reply | None:
     return tool_turns.corrected(scene)
 
 
-def _goodbye(scene: Scene) -> Reply | None:
-    if "goodbye" not in scene.said or not scene.said.is_only_social:
-        return None
-    return _close(scene)
-
-
 def _try_again(scene: Scene) -> Reply | None:
     wants = "again" in scene.said and len(scene.said.stems) <= 2
     return tool_turns.retried(scene) if wants else None
@@ -212,9 +129,15 @@ def _tools(scene: Scene) -> Reply | None:
     if scene.said.foreign and not entities.codes_in(scene.said.text):
         return None
     choice = choose(scene.tools, scene.said)
-    if choice is None or _is_general(scene, choice):
-        return None
-    return tool_turns.start(scene, choice.tool)
+    if choice is None:
+        tool = tool_turns.meant_by_value(scene)
+        return tool_turns.start(scene, tool) if tool else None
+    return None if _is_general(scene, choice) else tool_turns.start(scene, choice.tool)
+
+
+def _about_it(scene: Scene) -> Reply | None:
+    tool = tool_turns.meant_by_pronoun(scene)
+    return tool_turns.start(scene, tool) if tool else None
 
 
 def _is_general(scene: Scene, choice: Choice) -> bool:
@@ -254,30 +177,6 @@ def _knowledge(scene: Scene) -> Reply | None:
     return Reply(" ".join(found[:2]) + back)
 
 
-def _other_desk(scene: Scene) -> Reply | None:
-    """Hand over what the description of a transfer tool says is meant for somebody else."""
-    tool = system_tools.fitting_transfer(scene.specs, scene.said)
-    if tool is None:
-        return None
-    return _system_call(scene, tool.name, reason="the topic is handled there", text=phrases.CONNECTING)
-
-
-def _social(scene: Scene) -> Reply | None:
-    """Greet, thank, take small talk."""
-    said = scene.said
-    if not said.is_only_social:
-        return None
-    if "thanks" in said:
-        return Reply(f"{scene.pick(phrases.WELCOME)} {scene.pick(phrases.ANYTHING_ELSE)}")
-    if "how_are_you" in said:
-        return Reply(f"{phrases.HOW_I_AM} How can I help you?")
-    if "greeting" in said:
-        return Reply(_hello(scene))
-    if names := entities.names_in(said.text):
-        return Reply(f"Thank you, {names[-1].value}. How can I help you?")
-    return None
-
-
 def _goal(scene: Scene) -> Reply | None:
     """Ask for the next thing that the goal needs and no tool will ask for."""
     covered = {s for tool in scene.tools for s in (*tool.parameter_stems, *tool.name_stems)}
@@ -291,114 +190,31 @@ def _goal(scene: Scene) -> Reply | None:
     return Reply(f"{phrases.NOTED} {scene.pick(phrases.ANYTHING_ELSE)}") if answered else None
 
 
-def _cannot(scene: Scene) -> Reply | None:
-    """Say honestly what is forbidden, impossible or unknown."""
-    said = scene.said
-    if not said.stems:
-        return None
-    if said.foreign:
-        return Reply(phrases.ONLY_ENGLISH)
-    if forbidden := retrieval.limit_on(scene.memory.prompt, said.text):
-        return Reply(f"I'm sorry, I can't {forbidden}. {_handover(scene)}".strip())
-    if deeds_in(said.text) or said.is_request:
-        return Reply(f"{scene.pick(phrases.CANNOT)} {_handover(scene)}".strip())
-    if said.is_question:
-        return Reply(f"{scene.pick(phrases.UNKNOWN)} {_what_i_can(scene)}".strip())
-    return None
-
-
-def _repair(scene: Scene) -> str:
-    if scene.said.injected:
-        return f"{scene.pick(phrases.NO_ORDERS)} {_what_i_can(scene)}".strip()
-    if "no" in scene.said and scene.said.is_only_social:
-        return f"All right. {scene.pick(phrases.ANYTHING_ELSE)}"
-    if "yes" in scene.said and scene.said.is_only_social:
-        return "All right. What can I do for you?"
-    tried = sum(any(r in text for r in phrases.REPAIR) for text in scene.memory.agent_texts)
-    return (
-        scene.pick(phrases.REPAIR)
-        if tried < len(phrases.REPAIR)
-        else f"{scene.pick(phrases.REPAIR)} {_handover(scene)}"
-    )
-
-
-def _close(scene: Scene) -> Reply:
-    text = scene.pick(phrases.CLOSING)
-    return _system_call(scene, "end_call", reason="the caller said goodbye", text=text) or Reply(text)
-
-
-def _system_call(
-    scene: Scene, name: str, *, reason: str, text: str = "", language: str = "", keys: str = ""
-) -> Reply | None:
-    tool = system_tools.find_tool(scene.specs, name)
-    if tool is None:
-        return None
-    topic = " ".join(e.text for e in scene.memory.exchanges[-3:])
-    arguments = system_tools.arguments_for(tool, reason=reason, message=text, topic=topic, language=language, keys=keys)
-    return Reply(text, (PlannedCall(name, arguments),)) if arguments is not None else None
-
-
-def _hello(scene: Scene) -> str:
-    introduced = scene.brief.name and any(scene.brief.name in text for text in scene.memory.agent_texts)
-    if introduced or scene.memory.agent_texts:
-        return "Hello! How can I help you?"
-    return f"Hello, {scene.brief.introduction}. How can I help you?"
-
-
-def _handover(scene: Scene) -> str:
-    if system_tools.find_tool(scene.specs, *system_tools.TRANSFERS):
-        return phrases.PUT_THROUGH
-    return phrases.COLLEAGUE
-
-
-def _what_i_can(scene: Scene) -> str:
-    topics = dict.fromkeys(p.heading.lower() for p in scene.brief.facts if p.heading and len(p.heading) < 30)
-    general = ("knowledge", "faq", "facts", "information", "knowledge base")
-    return phrases.can_help_with([t.capability for t in scene.tools], [t for t in topics if t not in general])
-
-
-def _with_empathy(scene: Scene, reply: Reply) -> Reply:
-    """Begin with a kind word when the caller is upset, once in a row."""
-    last = scene.memory.last_agent
-    if "upset" not in scene.said or not reply.text or any(e in last for e in phrases.EMPATHY):
-        return reply
-    if reply.text.startswith(("I'm sorry", "I'm afraid", "Sorry")):
-        return reply
-    return reply._replace(text=f"{scene.pick(phrases.EMPATHY)} {reply.text}")
-
-
-def _upset(scene: Scene) -> Reply | None:
-    if "upset" not in scene.said:
-        return None
-    return Reply(f"{scene.pick(phrases.EMPATHY)} {_handover(scene)}")
-
-
 def _lowered(text: str) -> str:
     return text if text.startswith("I ") else text[0].lower() + text[1:]
 
 
 _RULES: tuple[Callable[[Scene], Reply | None], ...] = (
-    _silence,
-    _orders,
-    _machine_on_the_line,
-    _wait,
-    _person,
-    _switch_language,
-    _itself,
-    _say_again,
+    manners.on_silence,
+    manners.on_orders,
+    manners.on_machine,
+    manners.on_wait,
+    manners.on_person,
+    manners.on_language,
+    manners.on_itself,
+    manners.on_repeat,
     _yes_or_no,
     _asked_value,
     _correction,
-    _goodbye,
+    manners.on_goodbye,
     _try_again,
     _tools,
     _known_result,
     _knowledge,
-    _other_desk,
-    _social,
+    _about_it,
+    manners.on_other_desk,
+    manners.on_social,
     _goal,
-    _cannot,
-    _upset,
+    manners.on_impossible,
+    manners.on_upset,
 )
-
-__all__ = ["Reply", "answer", "read_said"]

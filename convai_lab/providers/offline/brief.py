@@ -14,11 +14,11 @@ from typing import Literal, NamedTuple
 from convai_lab.providers.offline import wording
 from convai_lab.providers.offline.words import content_stems, listed, sentences, words
 
-MAX_PROMPT_CHARS = 48_000
+MAX_PROMPT_CHARS = 32_000
 """How much of a prompt is read sentence by sentence; `narrowed` picks it from a longer one."""
-MAX_HEAD_CHARS = 16_000
+MAX_HEAD_CHARS = 12_000
 MAX_LINE_CHARS = 1_500
-MAX_HITS = 400
+MAX_HITS = 200
 
 Room = Literal["knowledge", "instructions", "limits", "open"]
 

@@ -6,12 +6,13 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from convai_lab.providers.offline import entities
-from convai_lab.providers.offline.entities import Found
+from convai_lab.providers.offline import entities, moments
+from convai_lab.providers.offline.choices import chosen, where_said
+from convai_lab.providers.offline.found import Found
+from convai_lab.providers.offline.free_words import after_label, free_value, without_ending, without_filler
 from convai_lab.providers.offline.schemas import Parameter
-from convai_lab.providers.offline.words import STOP_WORDS, content_stems, related, stem, words
+from convai_lab.providers.offline.words import STOP_WORDS, content_stems, stem, words
 
-MAX_SENTENCE_CHARS = 400
 _PEOPLE = frozenset(("peopl", "guest", "party", "parti", "person", "group", "size", "seat", "cover", "diner", "adult"))
 
 
@@ -65,7 +66,7 @@ def find_value(
     if kind == "code":
         return _code(parameter, text, is_asked, siblings)
     if kind in ("words", "sentence"):
-        return _free(parameter, text, is_asked, siblings, own)
+        return free_value(parameter, text, is_asked, siblings, own)
     return _named_kind(parameter, text, is_asked, siblings)
 
 
@@ -80,54 +81,15 @@ def missing(parameters: Sequence[Parameter], arguments: Mapping[str, Any]) -> li
     return [p for p in parameters if p.required and p.name not in arguments]
 
 
-def without_filler(text: str) -> str:
-    """Return a short answer without what surrounds it: ``um, it's the blue one please`` is ``blue one``."""
-    text = _FILLER_END.sub("", _FILLER_START.sub("", text.strip().strip("\"'"))).strip(' .,!;:"')
-    return text[:MAX_SENTENCE_CHARS]
-
-
 def _choice(parameter: Parameter, text: str) -> Any | None:
-    picked = _choices(parameter, text)
+    picked = chosen(parameter, text)
     return picked[-1] if picked else None
-
-
-def _choices(parameter: Parameter, text: str) -> list[Any]:
-    """Return the allowed values that the text names, in the order they were said."""
-    said = [stem(w) for w in words(text)]
-    numbers = {f.value for f in entities.numbers_in(text) if not f.negated}
-    hits: list[tuple[int, Any]] = []
-    for value in parameter.choices:
-        if isinstance(value, (int, float)):
-            at = next(
-                (f.start for f in entities.numbers_in(text) if f.value == str(value) and str(value) in numbers), -1
-            )
-        else:
-            at = _where_said([stem(w) for w in words(value.replace("_", " ").replace("-", " "))], said)
-        if at >= 0 and not _is_denied(said, at):
-            hits.append((at, value))
-    return [value for _, value in sorted(hits, key=lambda hit: hit[0])]
-
-
-def _where_said(wanted: list[str], said: list[str]) -> int:
-    """Return the place of the last word of `wanted` in `said` when all of them are there, in any form, else -1."""
-    places = []
-    for word in wanted:
-        same = [i for i, s in enumerate(said) if s == word] or [i for i, s in enumerate(said) if word in related(s)]
-        if not same or (word in STOP_WORDS and len(wanted) == 1 and len(said) > 3):
-            return -1
-        places.append(same[-1])
-    return max(places, default=-1)
-
-
-def _is_denied(said: list[str], at: int) -> bool:
-    before = said[max(0, at - 3) : at]
-    return any(w in ("not", "no", "without", "isn't", "don't") for w in before) and "but" not in before
 
 
 def _boolean(parameter: Parameter, text: str, is_asked: bool) -> bool | None:
     said = [stem(w) for w in words(text)]
     label = [s for s in content_stems(parameter.label) if s not in ("has", "is", "with", "enabl", "includ")]
-    at = _where_said(label, said) if label else -1
+    at = where_said(label, said) if label else -1
     if at >= 0:
         return not any(w in ("no", "not", "without", "don't", "isn't", "never") for w in said[max(0, at - 4) : at])
     if is_asked and said:
@@ -141,14 +103,14 @@ def _boolean(parameter: Parameter, text: str, is_asked: bool) -> bool | None:
 def _list(parameter: Parameter, text: str, is_asked: bool) -> list[Any]:
     element = parameter.items[0] if parameter.items else Parameter(parameter.name, "words")
     if element.kind == "choice":
-        return _choices(element, text)
+        return chosen(element, text)
     if element.kind == "code":
         return codes_for(element, text)
     if element.kind in ("integer", "number"):
         return [_as_number(f.value, element.kind) for f in entities.numbers_in(text) if not f.negated]
     if element.kind in _FINDERS:
         return [f.value for f in _FINDERS[element.kind](text)]
-    source = without_filler(text) if is_asked else _after_label(parameter, text) or ""
+    source = without_filler(text) if is_asked else after_label(parameter, text) or ""
     return [part.strip() for part in re.split(r",\s*(?:and\s+)?|\s+and\s+", source) if part.strip()][:20]
 
 
@@ -183,6 +145,8 @@ def _has_unit(text: str, found: Found, label: set[str]) -> bool:
 
 
 def _code(parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[Parameter]) -> Any | None:
+    if is_asked and re.fullmatch(r"[\d\s-]{3,24}", bare := without_filler(text)):
+        return _as_code(parameter, re.sub(r"\s", "", bare))
     found = _fitting_codes(parameter, text)
     good = [f for f in found if not f.negated]
     near = [f for f in good if _label_before(parameter, text, f)]
@@ -241,7 +205,7 @@ def _named_kind(parameter: Parameter, text: str, is_asked: bool, siblings: Seque
     if kind == "place":
         return _place(parameter, text, is_asked)
     if kind == "datetime":
-        day, hour = _last(entities.dates_in(text)), _last(entities.times_in(text))
+        day, hour = _last(moments.dates_in(text)), _last(moments.times_in(text))
         return " at ".join(v for v in (day, hour) if v) or None
     values = [f for f in _FINDERS[kind](text) if not f.negated]
     alike = [p for p in siblings if p.kind == kind]
@@ -253,7 +217,7 @@ def _named_kind(parameter: Parameter, text: str, is_asked: bool, siblings: Seque
     if value is None and is_asked and kind == "name":
         value = _bare_name(text)
     if value is not None and kind == "time":
-        return (entities.clock_time(value) if parameter.clock_24h else None) or value
+        return (moments.clock_time(value) if parameter.clock_24h else None) or value
     return value
 
 
@@ -269,7 +233,7 @@ def _place(parameter: Parameter, text: str, is_asked: bool) -> str | None:
     label = parameter.label
     if "address" in label or "street" in label:
         if match := _STREET.search(text):
-            return _FILLER_END.sub("", match[1].strip(" ."))
+            return without_ending(match[1].strip(" ."))
         return without_filler(text) or None if is_asked and "?" not in text else None
     before = "from" if re.search(r"\b(?:origin|from|departure)\b", label) else None
     before = "to|into" if re.search(r"\b(?:destination|to|arrival)\b", label) else before
@@ -277,60 +241,6 @@ def _place(parameter: Parameter, text: str, is_asked: bool) -> str | None:
     if found:
         return found[0].value
     return without_filler(text) or None if is_asked and len(text.split()) <= 6 and "?" not in text else None
-
-
-def _free(
-    parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[Parameter], own: frozenset[str]
-) -> str | None:
-    if quoted := re.search(r"[\"“]([^\"”]{2,200})[\"”]", text):
-        return quoted[1]
-    if parameter.kind == "sentence":
-        if "reason" in parameter.label and (
-            because := re.search(r"\b(?:because|since|reason is)\s+(?:that\s+)?(.{3,})", text)
-        ):
-            return because[1].strip(" .")[:MAX_SENTENCE_CHARS]
-        told = [s for s in content_stems(text) if s not in own]
-        enough = is_asked or (parameter.required and len(told) >= 2)
-        return text.strip()[:MAX_SENTENCE_CHARS] or None if enough else None
-    if examples := _examples(parameter):
-        named = _choices(Parameter(parameter.name, "choice", choices=examples), text)
-        if named:
-            return str(named[-1])
-    if is_asked and "?" not in text and len(text.split()) <= 15:
-        return without_filler(text) or None
-    if after := _after_label(parameter, text):
-        return after
-    rivals = [p for p in siblings if p.kind == "words" and p.required and p.name != parameter.name]
-    return _object_of_verb(text, own) if parameter.required and not rivals else None
-
-
-def _examples(parameter: Parameter) -> tuple[str, ...]:
-    match = re.search(
-        r"(?:e\.g\.,?|for example|such as|one of|either|like)\s*:?\s*([^.()]{3,200})", parameter.description, re.I
-    )
-    if not match:
-        return ()
-    return tuple(
-        p.strip(" '\"`")
-        for p in re.split(r",\s*(?:or\s+|and\s+)?|\s+or\s+|\s+and\s+|/|\|", match[1])
-        if p.strip(" '\"`")
-    )
-
-
-def _after_label(parameter: Parameter, text: str) -> str | None:
-    label = re.escape(parameter.label).replace(r"\ ", r"\s+")
-    match = re.search(rf"\b{label}\s*(?:is|are|:|=|called|named|should be|to)\s+([^.,;!?\n]{{1,120}})", text, re.I)
-    return without_filler(match[1]) or None if match else None
-
-
-def _object_of_verb(text: str, own: frozenset[str]) -> str | None:
-    """Return what the caller wants to have done something with: ``jazz`` in ``play some jazz, please``."""
-    match = _OBJECT.search(text)
-    if not match:
-        return None
-    kept = [w for w in match[1].split() if stem(w.lower()) not in own]
-    value = without_filler(" ".join(kept))
-    return value if value and content_stems(value) else None
 
 
 def _last(found: Sequence[Found]) -> str | None:
@@ -342,24 +252,10 @@ _FINDERS: dict[str, Any] = {
     "email": entities.emails_in,
     "phone": entities.phones_in,
     "url": entities.urls_in,
-    "date": entities.dates_in,
-    "time": entities.times_in,
+    "date": moments.dates_in,
+    "time": moments.times_in,
     "name": entities.names_in,
 }
-_FILLER_START = re.compile(
-    r"^(?:\W*\b(?:um+|uh+|er+|well|so|ok(?:ay)?|yes|yeah|sure|please|it(?:'s| is| would be)|that(?:'s| is|"
-    r" would be)|i think|"
-    r"i guess|my \w+ is|the|an?|i(?:'d| would) like|i want|i need|make it|to|just|no|actually|sorry)\b\W*)+",
-    re.I,
-)
-_FILLER_END = re.compile(r"(?:\W*\b(?:please|thanks|thank you|if possible|i think|then)\b\W*)+$", re.I)
-_OBJECT = re.compile(
-    r"\b(?:book|order|buy|find|search(?: for)?|look for|play|add|remove|need|want|like|get|reserve|show me|"
-    r"about|for)\s+"
-    r"(?:me\s+)?(?:an?\s+|the\s+|some\s+|my\s+|\d+\s+)?(?!to\b)((?:[\w'-]+\s?){1,4}?)"
-    r"(?=\s*(?:$|[.,;!?]|\b(?:for|on|at|in|to|from|with|please|tomorrow|today|tonight|number|by|next|and)\b))",
-    re.I,
-)
 _STREET = re.compile(
     r"((?:\d+[a-z]?\s+(?:[A-Z][\w'-]*|\w+)(?:\s+\w+)?\s*(?:street|st|road|rd|avenue|ave|lane|square|drive|way|"
     r"place)|"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from convai_lab.providers.base import ToolSpec
@@ -112,7 +112,29 @@ class Choice(NamedTuple):
 
 def tools_of(specs: Sequence[ToolSpec]) -> list[Tool]:
     """Return the ordinary tools of a request."""
-    return [Tool(spec) for spec in specs if spec.name not in SYSTEM_TOOLS]
+    return [
+        _known_tool(spec.name, spec.description, repr(spec.parameters), _Spec(spec))
+        for spec in specs
+        if spec.name not in SYSTEM_TOOLS
+    ]
+
+
+class _Spec:
+    """A tool's spec as a cache argument that does not count: the arguments before it say all that it says."""
+
+    def __init__(self, spec: ToolSpec) -> None:
+        self.spec = spec
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Spec)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=512)
+def _known_tool(_name: str, _description: str, _parameters: str, spec: _Spec) -> Tool:
+    return Tool(spec.spec)
 
 
 def choose(tools: Sequence[Tool], said: Said) -> Choice | None:

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from convai_lab.providers.offline import phrases, retrieval, slots, telling
+from convai_lab.providers.offline.acts import read_said
 from convai_lab.providers.offline.memory import Exchange, PastCall
 from convai_lab.providers.offline.scene import PlannedCall, Reply, Scene
 from convai_lab.providers.offline.schemas import Parameter
 from convai_lab.providers.offline.slots import Heard
-from convai_lab.providers.offline.tool_choice import Tool, choose, wants_other_deed
+from convai_lab.providers.offline.tool_choice import Tool, choose, deeds_in, wants_other_deed
 from convai_lab.providers.offline.words import content_stems, sentences, words
 
 MAX_PARALLEL = 4
@@ -30,7 +31,7 @@ def asked_parameter(tool: Tool, agent_text: str) -> str:
         return ""
     asking = sentences(agent_text)[-1]
     for parameter in tool.parameters:
-        if phrases.ask_for(parameter) in agent_text:
+        if phrases.ask_for(parameter) in agent_text or f"I need the {parameter.label}" in agent_text:
             return parameter.name
     if "?" not in asking and "please" not in asking.lower():
         return ""
@@ -115,22 +116,44 @@ def retried(scene: Scene) -> Reply | None:
     return Reply(calls=(PlannedCall(last.call.name, last.call.arguments),))
 
 
+def meant_by_value(scene: Scene) -> Tool | None:
+    """Return the only tool that a bare code can be meant for: ``it's A-77``."""
+    if len(scene.said.stems) > 3 or deeds_in(scene.said.text):
+        return None
+    fitting = [
+        tool
+        for tool in scene.tools
+        if not tool.deeds and any(p.kind == "code" and p.required and _has(p, scene) for p in tool.parameters)
+    ]
+    return fitting[0] if len(fitting) == 1 else None
+
+
+def meant_by_pronoun(scene: Scene) -> Tool | None:
+    """Return the tool that the conversation is about, when the caller asks about ``it``."""
+    said = scene.said
+    pointing = {"it", "that", "they", "this", "them", "there"} & set(words(said.text))
+    if not said.is_question or len(said.stems) > 1 or not pointing or deeds_in(said.text):
+        return None
+    last = scene.memory.last_call
+    name = last.call.name if last else _wanted_before(scene, list(scene.tools))
+    tool = scene.tool_named(name)
+    return tool if tool is not None and not tool.deeds else None
+
+
 def from_last_result(scene: Scene) -> str | None:
     """Answer from the last result when the question is about one of its fields."""
     last = scene.memory.last_call
     if last is None or last.answer is None or not last.ended_well or "again" in scene.said:
         return None
     tool = scene.tool_named(last.call.name)
-    if tool is not None and wants_other_deed(tool, _deeds(scene)):
+    if tool is not None and wants_other_deed(tool, deeds_in(scene.said.text)):
         return None
     return telling.told_field(last.call.arguments, last.answer.content, tool, asked_stems(scene))
 
 
 def tell_results(scene: Scene) -> str:
     """Say what the tools answered, and what can be done next."""
-    told = [
-        (past, _told(scene, past)) for past in scene.memory.fresh_results if scene.tool_named(past.call.name) or True
-    ]
+    told = [(past, _told(scene, past)) for past in scene.memory.fresh_results]
     text = " ".join(t.text for _, t in told[:MAX_PARALLEL])
     past, last = told[-1]
     follow = _follow_up(scene, past, last.outcome)
@@ -169,7 +192,7 @@ def _next_step(scene: Scene, past: PastCall, tool: Tool | None) -> str:
         return ""
     if telling.says_available(answer.content):
         for other in scene.tools:
-            if ("create" in other.deeds and not slots.missing(other.parameters[:1], {})) or "create" in other.deeds:
+            if "create" in other.deeds:
                 return phrases.offer(other.capability)
     return ""
 
@@ -238,8 +261,6 @@ def _details(tool: Tool, arguments: Mapping[str, Any]) -> str:
 
 def _wanted_before(scene: Scene, tools: list[Tool]) -> str:
     """Return the name of the tool that the caller's earlier words asked for."""
-    from convai_lab.providers.offline.acts import read_said
-
     for exchange in reversed(scene.memory.exchanges[-6:-1]):
         choice = choose(tools, read_said(exchange.text))
         if choice is not None:
@@ -247,7 +268,5 @@ def _wanted_before(scene: Scene, tools: list[Tool]) -> str:
     return ""
 
 
-def _deeds(scene: Scene) -> frozenset[str]:
-    from convai_lab.providers.offline.tool_choice import deeds_in
-
-    return deeds_in(scene.said.text)
+def _has(parameter: Parameter, scene: Scene) -> bool:
+    return slots.find_value(parameter, scene.said.text, is_asked=True) is not None
