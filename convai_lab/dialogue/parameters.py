@@ -7,6 +7,7 @@ A described value may be fixed by the agent's author (``constant_value``), taken
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,9 @@ AUTHOR_KEYS = frozenset(
 """Keys of a described value that are for the platform, not for the model."""
 
 Schema = Mapping[str, Any]
+
+_NOT_A_SCHEMA = (TypeError, ValueError, AttributeError, KeyError)
+"""What the validator raises when a keyword of the schema has a value of the wrong type."""
 
 
 def schema_for_model(schema: Schema, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def check_arguments(schema: Schema, arguments: Any) -> None:
     validator = jsonschema.Draft202012Validator(schema, registry=Registry())
     try:
         error = jsonschema.exceptions.best_match(validator.iter_errors(arguments))
-    except (jsonschema.SchemaError, Unresolvable, TypeError, ValueError, AttributeError) as problem:
+    except (jsonschema.exceptions.UnknownType, Unresolvable, re.error, *_NOT_A_SCHEMA) as problem:
         raise ToolFault(f"the tool's own parameter schema is not valid: {problem}", "tool_error") from problem
     if error is not None:
         path = ".".join(str(part) for part in error.absolute_path)

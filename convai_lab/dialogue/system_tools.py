@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import SystemTool
-from convai_lab.agents.wire_defaults import kind_of_system_tool
 from convai_lab.conversations.turn import ToolCall
 from convai_lab.dialogue.author_settings import setting_in
 from convai_lab.dialogue.fault import ToolFault
@@ -71,14 +70,9 @@ class Answer(NamedTuple):
     effect: Effect | None = None
 
 
-def tool_type(tool: SystemTool) -> str:
-    """Return which system tool this is, whatever name it goes by."""
-    return kind_of_system_tool({"type": "system", "name": tool.name, "params": tool.params})
-
-
 def system_tool_spec(tool: SystemTool, agent: Agent) -> ToolSpec:
     """Return the tool as the model sees it."""
-    kind = tool_type(tool)
+    kind = tool.kind
     description = tool.description or _DESCRIPTIONS.get(kind, "")
     if choices := _choices(tool, kind):
         description = f"{description}\n{choices}".strip()
@@ -91,7 +85,7 @@ async def answer_system_tool(tool: SystemTool, call: ToolCall, *, agent: Agent, 
     Raises:
         ToolFault: It cannot be done here; the model is told why.
     """
-    kind = tool_type(tool)
+    kind = tool.kind
     if kind == "end_call":
         return Answer("The conversation ends now.", EndCall(_word(call, "reason"), _word(call, "message")))
     if kind == "skip_turn":

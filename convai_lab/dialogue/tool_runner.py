@@ -19,7 +19,7 @@ from convai_lab.dialogue.assignments import assign
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, MAX_RESULT_CHARS, as_text, cut
 from convai_lab.dialogue.parameters import check_arguments, completed
-from convai_lab.dialogue.system_tools import PHONE_TOOLS, Effect, FindAgent, answer_system_tool, tool_type
+from convai_lab.dialogue.system_tools import PHONE_TOOLS, Effect, FindAgent, answer_system_tool
 from convai_lab.dialogue.toolbox import Toolbox
 from convai_lab.dialogue.webhook import call_webhook
 from convai_lab.errors import (
@@ -146,7 +146,7 @@ class ToolRunner:
         return ToolOutcome(await self._answered_by_webhook(tool, call, variables))
 
     async def _answered_by_system(self, tool: SystemTool, call: ToolCall) -> ToolOutcome:
-        if self._phone_tool is not None and tool_type(tool) in PHONE_TOOLS:
+        if self._phone_tool is not None and tool.kind in PHONE_TOOLS:
             return ToolOutcome(await self._guarded(self._phone_tool(tool, call), call))
         answer = await answer_system_tool(tool, call, agent=self.agent, find_agent=self._find_agent)
         return ToolOutcome(_result(call, answer.value), effect=answer.effect)
