@@ -42,7 +42,9 @@ _ORDERS = {
     "created_at": _Order("created_at", float),
     "name": _Order("name_key", str),
     "call_count_7d": _Order(
-        "(SELECT count(*) FROM conversations c WHERE c.agent_id = agents.agent_id AND c.ordered_at >= ?)", float
+        "(SELECT count(*) FROM conversations c "
+        "WHERE c.agent_id = agents.agent_id AND c.source = 'live' AND c.ordered_at >= ?)",
+        float,
     ),
 }
 
@@ -149,18 +151,13 @@ class AgentStore:
         Raises:
             InvalidValueError: A wrong cursor, page size or sorting; `field` says which.
         """
-        if sort_by not in _ORDERS:
+        if not isinstance(sort_by, str) or sort_by not in _ORDERS:
             raise InvalidValueError(f"must be one of {', '.join(_ORDERS)}, got {sort_by!r}"[:200], field="sort_by")
         order, name = _ORDERS[sort_by], f"agents {sort_by} {'desc' if descending else 'asc'}"
         size, after = checked_page_size(page_size), key_in_cursor(cursor, name, (order.kind, str))
-        wanted: list[str] = ["1"]
-        params: list[Any] = [self._clock.wall() - WEEK_SECS] if "?" in order.sql else []
-        if search:
-            wanted.append("instr(name_key, ?)")
-            params.append(name_key(search))
-        if archived is not None:
-            wanted.append("archived = ?")
-            params.append(int(archived))
+        wanted, params = _wanted(search, archived)
+        if "?" in order.sql:
+            params.insert(0, self._clock.wall() - WEEK_SECS)
         if after is not None:
             wanted.append(f"(sort_key, agent_id) {'<' if descending else '>'} (?, ?)")
             params += after
@@ -180,6 +177,18 @@ class AgentStore:
             "INSERT INTO agent_versions VALUES (?, ?, ?, ?, ?, ?)",
             (agent_id, version, self._clock.new_id("agtvrsn_"), now, column_text(about) if about else None, text),
         )
+
+
+def _wanted(search: str | None, archived: bool | None) -> tuple[list[str], list[Any]]:
+    """Return the conditions of a list, and their parameters."""
+    if search is not None and not isinstance(search, str):
+        raise InvalidValueError(f"must be a text, got {type(search).__name__}", field="search")
+    wanted: list[str] = ["instr(name_key, ?)"] if search else ["1"]
+    params: list[Any] = [name_key(search)] if search else []
+    if archived is not None:
+        wanted.append("archived = ?")
+        params.append(int(archived))
+    return wanted, params
 
 
 def _row(connection: sqlite3.Connection, agent_id: str, version_id: str | None = None) -> sqlite3.Row:
