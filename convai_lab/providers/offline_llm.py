@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 from convai_lab.conversations.turn import ToolCall
 from convai_lab.providers.base import ChatRequest, Done, FinishReason, LLMEvent, TextDelta, Usage
-from convai_lab.providers.offline.answering import Reply, answer
+from convai_lab.providers.offline.answering import answer
+from convai_lab.providers.offline.scene import Reply
 from convai_lab.providers.offline.tool_choice import SYSTEM_TOOLS
 
 MODEL = "offline"

@@ -16,10 +16,12 @@ class Found(NamedTuple):
 
 
 def is_negated(text: str, start: int) -> bool:
+    """Say whether the words just before take the value back (``not 1234``)."""
     return bool(_NEGATION.search(text[max(0, start - 40) : start]))
 
 
 def inside(found: Found, others: tuple[Found, ...]) -> bool:
+    """Say whether a value overlaps one of the others."""
     return any(o.start < found.end and found.start < o.end for o in others)
 
 

@@ -26,6 +26,7 @@ def without_ending(text: str) -> str:
 def free_value(
     parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[Parameter], own: frozenset[str]
 ) -> str | None:
+    """Return the value of a parameter that any words could fill, or None."""
     if quoted := re.search(r"[\"“]([^\"”]{2,200})[\"”]", text):
         return quoted[1]
     if parameter.kind == "sentence":
@@ -62,6 +63,7 @@ def _examples(parameter: Parameter) -> tuple[str, ...]:
 
 
 def after_label(parameter: Parameter, text: str) -> str | None:
+    """Return what stands after the name of a parameter: ``the colour is blue``."""
     label = re.escape(parameter.label).replace(r"\ ", r"\s+")
     match = re.search(rf"\b{label}\s*(?:is|are|:|=|called|named|should be|to)\s+([^.,;!?\n]{{1,120}})", text, re.I)
     return without_filler(match[1]) or None if match else None

@@ -8,6 +8,7 @@ from convai_lab.providers.offline.tool_choice import deeds_in
 
 
 def on_silence(scene: Scene) -> Reply | None:
+    """Ask whether the caller is still there when nothing was said."""
     if any(c.isalnum() for c in scene.memory.newest):
         return None
     return Reply(scene.pick(phrases.STILL_THERE))
@@ -31,6 +32,7 @@ def on_machine(scene: Scene) -> Reply | None:
 
 
 def on_wait(scene: Scene) -> Reply | None:
+    """Wait when the caller asks for a moment."""
     said = scene.said
     if "wait" not in said or len(said.stems) > 2 or "?" in said.text or entities.codes_in(said.text):
         return None
@@ -57,6 +59,7 @@ def on_person(scene: Scene) -> Reply | None:
 
 
 def on_language(scene: Scene) -> Reply | None:
+    """Switch the language when the caller asks for it and the platform can."""
     wanted = scene.said.language_wanted
     if not wanted:
         return None
@@ -78,12 +81,14 @@ def on_itself(scene: Scene) -> Reply | None:
 
 
 def on_repeat(scene: Scene) -> Reply | None:
+    """Say the last thing again."""
     if "repeat" not in scene.said or len(scene.said.stems) > 3 or not scene.memory.last_agent:
         return None
     return Reply(f"I said: {scene.memory.last_agent.removeprefix('I said: ')}")
 
 
 def on_goodbye(scene: Scene) -> Reply | None:
+    """Close when the caller takes their leave and asks for nothing more."""
     if "goodbye" not in scene.said or not scene.said.is_only_social:
         return None
     return close(scene)
@@ -130,6 +135,7 @@ def on_impossible(scene: Scene) -> Reply | None:
 
 
 def repair(scene: Scene) -> str:
+    """Return what is said when nothing was understood."""
     if scene.said.injected:
         return f"{scene.pick(phrases.NO_ORDERS)} {abilities(scene)}".strip()
     if "no" in scene.said and scene.said.is_only_social:
@@ -143,6 +149,7 @@ def repair(scene: Scene) -> str:
 
 
 def close(scene: Scene) -> Reply:
+    """Say goodbye, and end the call when the platform can."""
     text = scene.pick(phrases.CLOSING)
     return system_call(scene, "end_call", reason="the caller said goodbye", text=text) or Reply(text)
 
@@ -150,6 +157,7 @@ def close(scene: Scene) -> Reply:
 def system_call(
     scene: Scene, name: str, *, reason: str, text: str = "", language: str = "", keys: str = ""
 ) -> Reply | None:
+    """Return a call of one of the platform's own tools, or None when it is not offered or cannot be filled."""
     tool = system_tools.find_tool(scene.specs, name)
     if tool is None:
         return None
@@ -159,6 +167,7 @@ def system_call(
 
 
 def hello(scene: Scene) -> str:
+    """Return the greeting; the name is said once."""
     introduced = scene.brief.name and any(scene.brief.name in text for text in scene.memory.agent_texts)
     if introduced or scene.memory.agent_texts:
         return "Hello! How can I help you?"
@@ -166,12 +175,14 @@ def hello(scene: Scene) -> str:
 
 
 def handover(scene: Scene) -> str:
+    """Return what somebody else can do."""
     if system_tools.find_tool(scene.specs, *system_tools.TRANSFERS):
         return phrases.PUT_THROUGH
     return phrases.COLLEAGUE
 
 
 def abilities(scene: Scene) -> str:
+    """Return what the agent can do, in one sentence, or nothing."""
     topics = dict.fromkeys(p.heading.lower() for p in scene.brief.facts if p.heading and len(p.heading) < 30)
     general = ("knowledge", "faq", "facts", "information", "knowledge base")
     return phrases.can_help_with([t.capability for t in scene.tools], [t for t in topics if t not in general])
@@ -188,6 +199,7 @@ def with_empathy(scene: Scene, reply: Reply) -> Reply:
 
 
 def on_upset(scene: Scene) -> Reply | None:
+    """Offer a way on to a caller who is only upset."""
     if "upset" not in scene.said:
         return None
     return Reply(f"{scene.pick(phrases.EMPATHY)} {handover(scene)}")

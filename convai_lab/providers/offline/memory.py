@@ -13,6 +13,8 @@ from convai_lab.providers.offline.acts import without_orders
 
 MAX_EXCHANGES = 30
 MAX_CALLS = 40
+CONTEXT_MARK = "For your information: "
+"""How a contextual update begins."""
 
 
 class Exchange(NamedTuple):
@@ -81,7 +83,7 @@ def remember(request: ChatRequest) -> Memory:
     before, n_user, last_role = "", 0, ""
     for message in request.messages:
         if message.role == "system":
-            prompt.append(message.content)
+            prompt.append(_with_context(message.content))
             continue
         last_role = message.role
         if message.role == "user":
@@ -103,6 +105,11 @@ def remember(request: ChatRequest) -> Memory:
         last_role=last_role,
         newest=exchanges[-1].text if exchanges else "",
     )
+
+
+def _with_context(text: str) -> str:
+    """Return a system message; a contextual update is something to know, like a line of the knowledge."""
+    return f"# Knowledge\n{text.removeprefix(CONTEXT_MARK)}" if text.startswith(CONTEXT_MARK) else text
 
 
 def _paired(calls: Sequence[tuple[ToolCall, int]], answers: dict[str, ChatMessage]) -> tuple[PastCall, ...]:

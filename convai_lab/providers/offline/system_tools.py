@@ -9,11 +9,11 @@ from typing import Any
 from convai_lab.providers.base import ToolSpec
 from convai_lab.providers.offline.acts import Said
 from convai_lab.providers.offline.schemas import Parameter, parameters_of
-from convai_lab.providers.offline.words import content_stems, likeness, number_in, words
+from convai_lab.providers.offline.words import content_stems, likeness, number_in
 
 TRANSFERS = ("transfer_to_number", "transfer_to_agent")
 _NUMBER = re.compile(r"\+?\d[\d ()-]{5,20}\d|sips?:[^\s,;\"']+")
-_ROW = re.compile(r"(?:^|\n|[;,.] )\W*(?:agent\s*)?(\d{1,2})\s*[:.)=-]\s*([^\n;]{3,300})", re.I)
+_ROW = re.compile(r"(?:^|\n|[;,.] )\W*(?:agent[ _]?(?:number)?\s*)?(\d{1,2})\s*[:.)=-]\s*([^\n;]{3,300})", re.I)
 _KEY = re.compile(
     r"press(?:ing)?\s+(\d|one|two|three|four|five|six|seven|eight|nine|zero|star|pound)\s+(?:for|"
     r"to)\s+([^,.;]{2,80})|"
@@ -125,5 +125,5 @@ def _anything(parameter: Parameter, reason: str) -> Any:
 
 
 _EVERYWHERE = frozenset(
-    words("transfer transfers caller user agent human person call number phone condition conditions")
+    content_stems("transfer hand caller user agent human person call number phone condition conversation hold topic")
 )

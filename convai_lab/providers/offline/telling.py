@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, NamedTuple
 
 from convai_lab.providers.offline.acts import holds_orders
@@ -68,12 +69,20 @@ def told_field(arguments: Mapping[str, Any], value: str, tool: Tool | None, aske
 def parsed(value: str) -> Any:
     """Return a result as data when it is JSON, else as text."""
     text = value.strip()
-    if text[:1] not in '{["tfn-0123456789' or len(text) > MAX_RESULT_CHARS:
+    if len(text) > MAX_RESULT_CHARS and text[0] in "{[":
+        return _salvaged(text)
+    if text[:1] not in '{["tfn-0123456789':
         return text[:4000] or None
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
-        return text[:4000]
+        return _salvaged(text) if text[0] in "{[" else text[:4000]
+
+
+def _salvaged(text: str) -> Any:
+    """Return what can be read of JSON that was cut off."""
+    pairs = [(m[1], m[2]) for m in islice(_PAIR.finditer(text[:MAX_RESULT_CHARS]), 20)]
+    return {key: json.loads(value) for key, value in pairs} if pairs else text[:4000]
 
 
 def says_available(value: str) -> bool:
@@ -264,6 +273,9 @@ def _value_text(value: Any) -> str:
     return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS].rsplit(" ", 1)[0]
 
 
+_PAIR = re.compile(
+    r'"(\w{1,40})"\s*:\s*("[^"\\\x00-\x1f]{0,200}"|-?(?:0|[1-9]\d{0,15})(?:\.\d{1,10})?(?=[\s,}\]])|true|false)'
+)
 _ARRIVALS = (
     "eta",
     "arrival",
