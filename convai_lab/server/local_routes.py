@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import json
 import os
@@ -10,7 +11,6 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
-import convai_lab
 from convai_lab import settings
 from convai_lab.conversations.wire_format import conversation_to_wire
 from convai_lab.server.answers import InvalidRequest
@@ -38,7 +38,7 @@ def put_settings(call: Call) -> Any:
 def get_status(call: Call) -> Any:
     """GET /v1/local/status: who is running, and which keys are present."""
     return {
-        "version": convai_lab.__version__,
+        "version": importlib.import_module("convai_lab").__version__,
         "pid": os.getpid(),
         "home": str(call.platform.home),
         "started_at_unix_secs": int(call.platform.started_at),

@@ -15,7 +15,8 @@ class Pings:
 
     def __init__(self, outbox: Outbox, clock: Clock, *, every_secs: float) -> None:
         self._outbox, self._clock, self._every_secs = outbox, clock, every_secs
-        self._number, self._sent_at = 0, 0.0
+        self._number = 0
+        self._sent_at: float | None = None
         self._round_trip_ms: int | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -32,9 +33,9 @@ class Pings:
 
     def answered(self, number: int) -> None:
         """Take a pong; one that is late, repeated or invented says nothing."""
-        if number == self._number and self._sent_at:
+        if number == self._number and self._sent_at is not None:
             self._round_trip_ms = max(1, round((self._clock.now() - self._sent_at) * 1000))
-            self._sent_at = 0.0
+            self._sent_at = None
 
     async def _send(self) -> None:
         while True:

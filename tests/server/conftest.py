@@ -1,0 +1,212 @@
+"""A platform in memory, a client for its routes, and a telephone line to its conversation socket."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+
+from convai_lab import settings
+from convai_lab.agents.store import AgentStore
+from convai_lab.clock import Clock, SystemClock, VirtualClock
+from convai_lab.conversations.store import ConversationStore
+from convai_lab.providers.base import LLM
+from convai_lab.server.access import Door, read_origins
+from convai_lab.server.app import build_app
+from convai_lab.server.context import Platform
+from convai_lab.settings import Secret
+from convai_lab.storage import open_database
+from convai_lab.testing.fake_llm import FakeLLM
+
+KEY = "lab_test_key_0123456789"
+BASE_URL = "http://127.0.0.1:8300"
+
+
+class Closed(NamedTuple):
+    """How the platform closed the line; `status` when it never opened it."""
+
+    code: int
+    reason: str = ""
+    status: int | None = None
+    body: Any = None
+
+
+@dataclass
+class Line:
+    """One connection to the conversation socket, spoken over ASGI: no network, and virtual time works."""
+
+    platform: Platform
+    query: dict[str, str]
+    headers: dict[str, str] = field(default_factory=dict)
+    subprotocols: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self.accepted: dict[str, Any] | None = None
+        self.pings: list[dict[str, Any]] = []
+        self._to_server: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._to_client: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self._task: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        headers = {"host": "127.0.0.1:8300", **self.headers}
+        scope = {
+            "type": "websocket",
+            "path": "/v1/convai/conversation",
+            "query_string": urlencode(self.query).encode(),
+            "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+            "subprotocols": list(self.subprotocols),
+            "extensions": {"websocket.http.response": {}},
+        }
+        app = build_app(self.platform)
+        await self._to_server.put({"type": "websocket.connect"})
+        self._task = asyncio.get_running_loop().create_task(
+            app(scope, self._to_server.get, self._to_client.put)  # type: ignore[arg-type]
+        )
+
+    async def send(self, frame: Any) -> None:
+        await self.send_text(json.dumps(frame))
+
+    async def send_text(self, text: str) -> None:
+        await self._to_server.put({"type": "websocket.receive", "text": text})
+
+    async def send_bytes(self, data: bytes) -> None:
+        await self._to_server.put({"type": "websocket.receive", "bytes": data})
+
+    async def say(self, text: str) -> None:
+        await self.send({"type": "user_message", "text": text})
+
+    async def begin(self, **initiation: Any) -> dict[str, Any]:
+        """Send the initiation data and return the first event."""
+        await self.send({"type": "conversation_initiation_client_data", **initiation})
+        return await self.event()
+
+    async def hang_up(self, code: int = 1000) -> None:
+        await self._to_server.put({"type": "websocket.disconnect", "code": code})
+        await self.over()
+
+    async def over(self) -> None:
+        """Wait until the platform has put everything away."""
+        assert self._task is not None
+        await self._task
+
+    async def next(self) -> dict[str, Any] | Closed:
+        """Return the next event that is no ping, or how the line was closed."""
+        while True:
+            message = await self._to_client.get()
+            match message["type"]:
+                case "websocket.accept":
+                    self.accepted = message
+                case "websocket.send":
+                    event = json.loads(message["text"])
+                    if event["type"] != "ping":
+                        return dict(event)
+                    self.pings.append(event["ping_event"])
+                case "websocket.close":
+                    return Closed(message["code"], message.get("reason") or "")
+                case "websocket.http.response.start":
+                    body = await self._to_client.get()
+                    return Closed(0, status=message["status"], body=json.loads(body["body"]))
+
+    async def event(self, kind: str | None = None) -> dict[str, Any]:
+        """Return the next event, which must be an event; of this kind, when one is named, leaving out others."""
+        while True:
+            found = await self.next()
+            assert not isinstance(found, Closed), f"the line was closed: {found}"
+            if kind is None or found["type"] == kind:
+                return found
+
+    async def reply(self) -> str:
+        """Return the next whole response of the agent."""
+        event = await self.event("agent_response")
+        return str(event["agent_response_event"]["agent_response"])
+
+    async def rest(self) -> list[dict[str, Any] | Closed]:
+        """Return everything that comes until the line is closed, the close included."""
+        found = [await self.next()]
+        while not isinstance(found[-1], Closed):
+            found.append(await self.next())
+        return found
+
+
+class Bench:
+    """A platform in memory with a scripted model."""
+
+    def __init__(self, clock: Clock, llm: LLM | Callable[..., LLM] | None, **door: Any) -> None:
+        self.clock, self.asked_models = clock, list[str]()
+        self.llm = llm or FakeLLM(clock=clock)
+        database = open_database(settings.home())
+        origins = read_origins(door.pop("allow_origins", ()))
+        self.platform = Platform(
+            clock=clock,
+            home=settings.home(),
+            door=Door(api_key=Secret(KEY), allow_origins=origins, **door),
+            agents=AgentStore(database, clock),
+            conversations=ConversationStore(database, clock),
+            find_llm=self._find,
+            owner="owner-1",
+            own_ports=(8300,),
+        )
+
+    def _find(self, model: str, *, custom: Any = None, clock: Clock | None = None) -> LLM:
+        self.asked_models.append(model)
+        found = self.llm
+        if not hasattr(found, "stream"):
+            found = found(model, custom=custom, clock=clock)  # type: ignore[operator]
+        return found  # type: ignore[return-value]
+
+    def make_agent(self, **changes: Any) -> str:
+        """Store an agent and return its id; keys with dots lead into the configuration."""
+        from convai_lab.agents.wire_rules import with_defaults
+
+        body: dict[str, Any] = {"name": "Sam", "conversation_config": {}}
+        for path, value in changes.items():
+            place = body
+            *way, last = path.split("__")
+            for name in way:
+                place = place.setdefault(name, {})
+            place[last] = value
+        return str(self.platform.agents.create(with_defaults(body))["agent_id"])
+
+    def line(self, agent_id: str = "", /, *, key: str | None = None, **options: Any) -> Line:
+        headers = {**({"xi-api-key": key} if key else {}), **options.pop("headers", {})}
+        subprotocols = options.pop("subprotocols", ())
+        query = {**({"agent_id": agent_id} if agent_id else {}), **options}
+        return Line(self.platform, {name.rstrip("_"): value for name, value in query.items()}, headers, subprotocols)
+
+    @asynccontextmanager
+    async def client(self, *, key: str | None = KEY, **headers: str) -> AsyncIterator[httpx.AsyncClient]:
+        transport = httpx.ASGITransport(app=build_app(self.platform), raise_app_exceptions=False)
+        sent = {**({"xi-api-key": key} if key is not None else {}), **headers}
+        async with httpx.AsyncClient(transport=transport, base_url=BASE_URL, headers=sent) as client:
+            yield client
+
+    def only_conversation(self) -> Any:
+        """Return the one conversation that is stored."""
+        rows = self.platform.conversations.list().items
+        assert len(rows) == 1
+        return self.platform.conversations.get(rows[0]["conversation_id"])
+
+
+@pytest.fixture
+def bench() -> Callable[..., Bench]:
+    """Make a platform on the real clock, for HTTP routes, whose handlers run in threads."""
+    return lambda llm=None, **door: Bench(SystemClock(), llm, **door)
+
+
+@pytest.fixture
+def virtual() -> VirtualClock:
+    """A clock that jumps."""
+    return VirtualClock(seed=7)
+
+
+@pytest.fixture
+def virtual_bench(virtual: VirtualClock) -> Callable[..., Bench]:
+    """Make a platform on the virtual clock, for conversations."""
+    return lambda llm=None, **door: Bench(virtual, llm, **door)
