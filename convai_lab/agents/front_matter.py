@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from convai_lab.agents.agent import Agent, CustomLLM, DataItem, EvaluationCriterion, Knowledge
-from convai_lab.agents.tools import SystemTool, Tool, WebhookTool
+from convai_lab.agents.tools import ClientTool, SystemTool, Tool, WebhookTool
 from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.errors import InvalidValueError
 
@@ -96,8 +96,9 @@ def _with_raw(agent: Agent, raw: Mapping[str, Any]) -> Agent:
 
 
 def _keep_function(tool: Tool, before: Tool | None) -> Tool:
-    function = getattr(before, "function", None)
-    return replace(tool, function=function) if function is not None and hasattr(tool, "function") else tool  # type: ignore[call-arg]
+    if isinstance(tool, ClientTool) and isinstance(before, ClientTool):
+        return replace(tool, function=before.function)
+    return tool
 
 
 def _convert(key: str, value: Any) -> Any:

@@ -92,7 +92,7 @@ def check_platform() -> Iterator[Finding]:
     except ConvaiLabError as error:
         yield Finding("problem", "local platform", str(error))
         return
-    yield Finding("ok", f"local platform {status['version']} answers after {clock.now() - started:.1f} s")
+    yield Finding("ok", f"local platform {status.version} answers after {clock.now() - started:.1f} s")
 
 
 def check_extras() -> Iterator[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -39,7 +40,7 @@ def transcripts(
     click.echo("\n\n".join(conversation.text for conversation in found))
 
 
-def _write(conversations: list[object], out: Path) -> None:
+def _write(conversations: Sequence[object], out: Path) -> None:
     from convai_lab.analysis.dataframes import turns_df
 
     table = turns_df(conversations)

@@ -9,7 +9,7 @@ from convai_lab.agents.card import agent_card_html, agent_card_text
 from convai_lab.agents.front_matter import read_front_matter, with_fields
 from convai_lab.agents.templates import from_template
 from convai_lab.agents.tools import ClientTool, SystemTool, Tool, WebhookTool, registered_tool
-from convai_lab.errors import MissingKeyError, NotFoundError, NotSupportedError, ProviderError
+from convai_lab.errors import ConvaiLabError
 from convai_lab.notebook.arguments import Arguments, ArgumentsError
 from convai_lab.notebook.bench import Bench
 from convai_lab.notebook.display import Picture, show, silence_once, table, text_table
@@ -28,10 +28,11 @@ def run_agent(bench: Bench, arguments: Arguments, body: str | None) -> Agent | N
         print(f"Deleted the agent {arguments.name}; its conversations stay.")
         return None
     if arguments.history:
-        return _show_history(agents.history(arguments.name))
+        _show_history(agents.history(arguments.name))
+        return None
     if arguments.pull:
         return _shown(bench, agents.get(arguments.pull), as_name=str(arguments.name))
-    before = _find(bench, str(arguments.name))
+    before = agents.find(str(arguments.name))
     if body is None and not arguments.values:
         return _shown(bench, agents.get(arguments.name))
     if before is None and body is None and not (arguments.template or arguments.llm):
@@ -47,13 +48,6 @@ def run_agents(bench: Bench, arguments: Arguments, _body: str | None) -> Any:
     found = bench.workspace.agents.list(search=arguments.search)
     bench.agent_names = tuple(agent.name for agent in found)
     return found
-
-
-def _find(bench: Bench, name: str) -> Agent | None:
-    try:
-        return bench.workspace.agents.get(name)
-    except NotFoundError:
-        return None
 
 
 def _new(arguments: Arguments) -> Agent:
@@ -127,7 +121,7 @@ def _shown(
             agent_card_text(agent, diff=changes, warnings=warnings),
         )
     )
-    return silence_once(agent)  # type: ignore[no-any-return]
+    return silence_once(agent)
 
 
 def _refresh_names(bench: Bench) -> None:
@@ -142,7 +136,7 @@ def _warnings(bench: Bench, agent: Agent) -> list[str]:
 
     try:
         find_llm(agent.llm or "offline", custom=agent.custom_llm)
-    except (MissingKeyError, ProviderError, NotSupportedError) as problem:
+    except ConvaiLabError as problem:
         return [str(problem)]
     return []
 

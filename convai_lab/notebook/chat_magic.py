@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConvaiLabError
@@ -16,7 +15,8 @@ from convai_lab.notebook.display import (
     PrintedTranscript,
     silence_once,
 )
-from convai_lab.workspace import session as report
+from convai_lab.workspace import events
+from convai_lab.workspace.chat import partial_conversation
 
 
 def run_chat(bench: Bench, arguments: Arguments, body: str | None) -> Conversation:
@@ -41,11 +41,11 @@ def run_chat(bench: Bench, arguments: Arguments, body: str | None) -> Conversati
             continue_from=earlier,
             on_event=_follow(growing),
         )
-    except (KeyboardInterrupt, ConvaiLabError):
-        _keep_partial(bench, growing, arguments.save)
+    except (KeyboardInterrupt, ConvaiLabError) as error:
+        _keep_partial(bench, growing, partial_conversation(error), arguments.save)
         raise
     growing.finished(conversation)
-    return silence_once(bench.keep(conversation, arguments.save))  # type: ignore[no-any-return]
+    return silence_once(bench.keep(conversation, arguments.save))
 
 
 def run_undo(bench: Bench, arguments: Arguments, _body: str | None) -> Conversation:
@@ -84,35 +84,34 @@ def _view(bench: Bench) -> ChatView:
     return LiveTranscript() if getattr(bench.shell, "kernel", None) else PrintedTranscript()
 
 
-def _follow(growing: GrowingConversation) -> Callable[[Any], None]:
+def _follow(growing: GrowingConversation) -> Callable[[events.SessionEvent], None]:
     """Pass on what the session reports; the reports arrive on this thread, in order."""
 
-    def follow(event: Any) -> None:
+    def follow(event: events.SessionEvent) -> None:
         match event:
-            case report.Started(conversation_id=conversation_id):
+            case events.Started(conversation_id=conversation_id, note=note):
                 growing.started(conversation_id)
-            case report.UserTurn(text=text):
+                if note:
+                    print(note)
+            case events.UserTurn(text=text):
                 growing.user_said(text)
-            case report.AgentText(text=text):
+            case events.AgentText(text=text):
                 growing.agent_text(text)
-            case report.AgentTurn(text=text):
+            case events.AgentTurn(text=text):
                 growing.agent_turn(text)
-            case report.ToolCalled(name=name, arguments=given):
+            case events.ToolCalled(name=name, arguments=given):
                 growing.tool_called(name, given)
-            case report.ToolAnswered(name=name, value=value, is_error=is_error):
+            case events.ToolAnswered(name=name, value=value, is_error=is_error):
                 growing.tool_answered(name, value, is_error=is_error)
 
     return follow
 
 
-def _keep_partial(bench: Bench, growing: GrowingConversation, variable: str | None) -> None:
-    """After an interrupt or an error: what was said until then is kept, from the platform's record if it answers."""
-    partial = growing.conversation
-    if not partial.id:
-        return
-    try:
-        partial = bench.workspace.conversations.get(partial.id)
-    except ConvaiLabError:
-        partial = partial.with_changes(status="failed", end_reason="the platform could not be asked for its record")
-    growing.finished(partial)
-    bench.keep(partial, variable)
+def _keep_partial(
+    bench: Bench, growing: GrowingConversation, recorded: Conversation | None, variable: str | None
+) -> None:
+    """After an interrupt or an error: keep what was said until then, as the platform recorded it where it could."""
+    partial = recorded or growing.conversation
+    if partial.id:
+        growing.finished(partial)
+        bench.keep(partial, variable)

@@ -6,13 +6,15 @@ import time
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from markupsafe import Markup
 
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.transcript import transcript_html, transcript_text
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn
+
+T = TypeVar("T")
 
 MIN_SECS_BETWEEN_UPDATES = 0.06
 """A browser cannot show more, and every update is a message that the notebook file would have to merge."""
@@ -38,7 +40,7 @@ class Picture:
         return self.text
 
 
-def silence_once(value: Any) -> Any:
+def silence_once(value: T) -> T:
     """Return `value`, which the cell has already shown, so that its being the cell's result shows it no second time."""
     _silenced[id(value)] = value
     return value

@@ -71,7 +71,7 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
     _forget_old(shell)
 
 
-def _function(entry: Entry, bench: Bench, kind: str) -> Callable[..., Any]:
+def _function(entry: Entry, bench: Bench, kind: str) -> Any:
     """Make the function that IPython calls; it reads the line, and leaves expected errors to show themselves."""
 
     def line_magic(line: str, local_ns: dict[str, Any] | None = None) -> Any:
@@ -80,11 +80,11 @@ def _function(entry: Entry, bench: Bench, kind: str) -> Callable[..., Any]:
     def cell_magic(line: str, cell: str, local_ns: dict[str, Any] | None = None) -> Any:
         return _run(entry, bench, line, cell, local_ns)
 
-    function = cell_magic if kind == "cell" else line_magic
+    function: Any = cell_magic if kind == "cell" else line_magic
     function.__name__ = entry.magic.name
     function.__doc__ = entry.magic.help()
-    function._ipython_magic_no_var_expand = True  # type: ignore[attr-defined]
-    function.needs_local_scope = True  # type: ignore[attr-defined]
+    function._ipython_magic_no_var_expand = True
+    function.needs_local_scope = True
     return function
 
 
