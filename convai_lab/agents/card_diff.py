@@ -91,7 +91,7 @@ def _by_name(items: Sequence[Any]) -> dict[str, Any]:
 
 
 def _twice(item: Any, items: Sequence[Any]) -> bool:
-    return sum(other.name == item.name for other in items) > 1
+    return [other.name for other in items].count(item.name) > 1
 
 
 def _fields(value: Any) -> dict[str, Any]:

@@ -146,13 +146,7 @@ knowledge_base.*.type                  file|url|text|folder!
 knowledge_base.*.name                  string! 0..1000
 knowledge_base.*.id                    string! 0..200
 knowledge_base.*.usage_mode            prompt|auto = "auto"
-custom_llm                             object? = null
-custom_llm.url                         string! 1..2000
-custom_llm.model_id                    string? 0..200 = null
-custom_llm.api_key                     object? = null
-custom_llm.request_headers             map 0..100 = {}
-custom_llm.api_version                 string? 0..200 = null
-custom_llm.api_type                    chat_completions|responses|websocket = "chat_completions"
+custom_llm                             @custom_llm? = null
 ignore_default_personality             boolean? = true
 rag                                    object
 rag.enabled                            boolean = false
@@ -184,6 +178,15 @@ nodes.*.position.x                     number = 0.0
 nodes.*.position.y                     number = 0.0
 nodes.*.edge_order                     list = []
 prevent_subagent_loops                 boolean = false
+
+[@custom_llm]
+                                       object
+url                                    string! 1..2000
+model_id                               string? 0..200 = null
+api_key                                object? = null
+request_headers                        map 0..100 = {}
+api_version                            string? 0..200 = null
+api_type                               chat_completions|responses|websocket = "chat_completions"
 
 [@client_event]
                                        conversation_initiation_metadata|asr_initiation_metadata|ping|audio
