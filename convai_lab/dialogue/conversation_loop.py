@@ -318,6 +318,7 @@ class ConversationLoop:
             temperature=agent.temperature,
             max_tokens=agent.max_tokens,
             reasoning_effort=agent.reasoning_effort,
+            thinking_budget=agent.thinking_budget,
             seed=self.conversation.seed,
             extra_body=self._extra_body,
         )

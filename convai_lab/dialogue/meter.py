@@ -7,23 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from convai_lab.conversations.turn import TurnMetrics
 from convai_lab.providers.base import LLM, Done, Usage
+
+if TYPE_CHECKING:
+    from convai_lab.providers.prices import Cost
 
 N = TypeVar("N", int, float)
 
 
 @dataclass
 class RequestMeter:
-    """One request to a model: seconds spent waiting for it, to its first token and in all."""
+    """One request to a model: seconds spent waiting for it, to its first token and in all, and what it used."""
 
     secs: float = 0.0
     first_token_secs: float | None = None
     done: Done | None = None
-    cost_usd: float | None = None
-    cost_is_estimate: bool | None = None
+    _provider: str = ""
+    _model: str = ""
+    _at: float = 0.0
 
     def waited(self, secs: float, *, for_token: bool) -> None:
         """Count time spent waiting for the model; `for_token` when text or a tool call came of it."""
@@ -32,13 +36,15 @@ class RequestMeter:
             self.first_token_secs = self.secs
 
     def finish(self, done: Done, llm: LLM, *, at: float) -> None:
-        """Take in what the model says it used, and price it as of the instant `at`."""
+        """Take in what the model says it used; `at` is the instant that decides the price."""
+        self.done, self._at = done, at
+        self._provider, self._model = llm.provider, done.model_served or llm.model
+
+    def cost(self) -> Cost | None:
+        """Return what the request cost, or None when it is not known (the first time, a price list is read)."""
         from convai_lab.providers.prices import cost_usd
 
-        self.done = done
-        cost = cost_usd(llm.provider, done.model_served or llm.model, done.usage, at=at)
-        if cost is not None:
-            self.cost_usd, self.cost_is_estimate = cost.usd, cost.is_estimate
+        return cost_usd(self._provider, self._model, self.done.usage, at=self._at) if self.done else None
 
 
 @dataclass
@@ -66,7 +72,8 @@ class ReplyMeter:
     def metrics(self, *, total_secs: float | None) -> TurnMetrics:
         """Return what was measured; `total_secs` is from the end of the user's turn to the end of the reply."""
         first = self.requests[0].first_token_secs if self.requests else None
-        costs = [request.cost_usd for request in self.requests]
+        costs = [request.cost() for request in self.requests]
+        cost_usd = _total([None if cost is None else cost.usd for cost in costs])
         usages = [request.done.usage if request.done else Usage() for request in self.requests]
         return TurnMetrics(
             llm_ttft_ms=_millis(first),
@@ -76,8 +83,8 @@ class ReplyMeter:
             input_tokens=_total([usage.input for usage in usages]),
             output_tokens=_total([usage.output for usage in usages]),
             cached_tokens=_total([usage.cached_input for usage in usages]),
-            cost_usd=_total(costs),
-            cost_is_estimate=None if _total(costs) is None else any(r.cost_is_estimate for r in self.requests),
+            cost_usd=cost_usd,
+            cost_is_estimate=None if cost_usd is None else any(cost is not None and cost.is_estimate for cost in costs),
         )
 
 

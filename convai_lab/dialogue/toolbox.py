@@ -56,7 +56,7 @@ class Toolbox:
         if isinstance(tool, WebhookTool):
             parameters = webhook_parameters(tool, variables)
         else:
-            parameters = schema_for_model(tool.parameters or _NO_PARAMETERS, variables)
+            parameters = {**_NO_PARAMETERS, **schema_for_model(tool.parameters, variables)}
         return ToolSpec(name=tool.name, description=tool.description, parameters=parameters)
 
 

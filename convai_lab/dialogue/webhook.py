@@ -86,7 +86,8 @@ async def _sent(client: httpx.AsyncClient, tool: WebhookTool, request: WebhookRe
         if following is None or not _may_follow(tool, str(following.url)):
             return response
         await response.aclose()
-        outgoing = following
+        body = request.body if following.method == outgoing.method else None
+        outgoing = client.build_request(following.method, following.url, headers=request.headers, content=body)
     raise ToolFault(f"the webhook redirected more than {MAX_REDIRECTS} times", "webhook_error")
 
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, unquote, urlencode
 from convai_lab.agents.prompt import SECRET_PREFIX, fill
 from convai_lab.agents.tools import WebhookTool
 from convai_lab.dialogue.fault import ToolFault
-from convai_lab.dialogue.outside_text import as_text, well_formed
+from convai_lab.dialogue.outside_text import as_text
 from convai_lab.dialogue.parameters import Schema, completed, is_supplied, schema_for_model
 
 FORM = "application/x-www-form-urlencoded"
@@ -85,7 +85,7 @@ def _slots(tool: WebhookTool) -> list[_Slot]:
     slots: list[_Slot] = []
     taken: set[str] = set()
     for section, name, schema, required in _described(tool):
-        shown = f"{section}_{name}" if name in taken else name
+        shown = f"{section}_{name}" if name in taken else name or section
         taken.add(shown)
         slots.append(_Slot(section, name, shown, schema, required))
     return slots
@@ -163,19 +163,15 @@ def _filled(template: str, path: Mapping[str, Any], variables: Mapping[str, Any]
 def _encoded(name: str, value: Any) -> str:
     if isinstance(value, (Mapping, list, tuple)):
         raise ToolFault(f"{name}: must be a text or a number, to stand in the URL", "bad_arguments")
-    text = well_formed(_plain(value))
-    if _CONTROL.search(text) or any(part in (".", "..") for part in re.split(r"[/\\]", text)):
+    text = as_text(value)
+    if _CONTROL.search(str(value)) or any(part in (".", "..") for part in re.split(r"[/\\]", text)):
         raise ToolFault(f"{name}: must not hold control characters or dot segments", "bad_arguments")
     return quote(text, safe="")
 
 
-def _plain(value: Any) -> str:
-    return as_text(value)
-
-
 def _query(values: Mapping[str, Any]) -> str:
     pairs = [
-        (name, _plain(item))
+        (name, as_text(item))
         for name, value in values.items()
         for item in (value if isinstance(value, (list, tuple)) else (value,))
         if item is not None
@@ -187,7 +183,7 @@ def _headers(tool: WebhookTool, described: Mapping[str, Any], variables: Mapping
     headers: dict[str, str] = {}
     for name, value in tool.headers.items():
         if name in described:
-            headers[name] = _plain(described[name])
+            headers[name] = as_text(described[name])
         elif not (isinstance(value, Mapping) and "type" in value):
             headers[name] = _header_value(name, value, variables)
     for name, text in headers.items():
@@ -201,7 +197,7 @@ def _header_value(name: str, value: Any, variables: Mapping[str, Any]) -> str:
         if not isinstance(variable, str):
             raise ToolFault(f"header {name}: stored secrets are not available on this platform", "webhook_error")
         value = "{{" + variable + "}}"
-    return fill(_plain(value), variables, where=f"header {name}", secrets=True)
+    return fill(as_text(value), variables, where=f"header {name}", secrets=True)
 
 
 def _check_header(name: str, value: str) -> None:
@@ -231,7 +227,7 @@ def _form_value(value: Any) -> Any:
 def _secrets(headers: Mapping[str, str], variables: Mapping[str, Any]) -> Iterator[str]:
     """Yield what a header or a secret variable holds, whole and after its scheme ("Bearer ...")."""
     texts = [value for name, value in headers.items() if name.lower() not in _NO_SECRETS]
-    texts += [_plain(value) for name, value in variables.items() if name.startswith(SECRET_PREFIX)]
+    texts += [as_text(value) for name, value in variables.items() if name.startswith(SECRET_PREFIX)]
     for text in texts:
         for secret in (text, text.partition(" ")[2].strip()):
             if len(secret) >= MIN_SECRET_CHARS:
