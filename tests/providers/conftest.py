@@ -1,0 +1,53 @@
+"""What the tests of the adapters share: how to build one against a fake server, and how to read an answer."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from convai_lab.clock import SystemClock
+from convai_lab.http import new_client
+from convai_lab.providers.base import LLM, ChatMessage, ChatRequest, LLMEvent, ToolSpec
+from convai_lab.providers.registry import VENDORS, load_adapter
+from convai_lab.providers.retry import NO_RETRIES
+from convai_lab.settings import Secret
+from convai_lab.testing.fake_vendors import FakeVendor
+
+KEY = "sk-test-0123456789abcdefghij"
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    async with new_client(timeout=10) as made:
+        yield made
+
+
+@pytest.fixture
+def llm_at(client: httpx.AsyncClient) -> Callable[..., Any]:
+    """Build the adapter of a vendor against a fake server."""
+
+    def build(vendor: str, server: FakeVendor, *, model: str = "m-1", **options: Any) -> Any:
+        options = {"retry": NO_RETRIES, "rng": random.Random(1), "clock": SystemClock(), **options}
+        adapter = load_adapter(VENDORS[vendor])
+        return adapter(model, api_key=Secret(KEY), http=client, provider=vendor, base_url=server.base_url, **options)
+
+    return build
+
+
+@pytest.fixture
+def hello() -> ChatRequest:
+    tools = [ToolSpec(name="look_up", description="Look something up."), ToolSpec(name="end_call")]
+    messages = [ChatMessage(role="system", content="Be kind."), ChatMessage(role="user", content="Hi")]
+    return ChatRequest(messages=messages, tools=tools)
+
+
+@pytest.fixture
+def read() -> Callable[[LLM, ChatRequest], Awaitable[list[LLMEvent]]]:
+    async def read_all(llm: LLM, request: ChatRequest) -> list[LLMEvent]:
+        return [event async for event in llm.stream(request)]
+
+    return read_all
