@@ -49,7 +49,7 @@ def knowledge_section(knowledge: Sequence[Knowledge], query: str) -> str:
 
 def find_passages(knowledge: Sequence[Knowledge], query: str, *, limit_chars: int = RETRIEVED_CHARS) -> list[Passage]:
     """Return the passages that fit the query best, up to `limit_chars`, in the order of the documents."""
-    index = _index(tuple(knowledge))
+    index = _index(tuple((document.name, document.text) for document in knowledge))
     terms = set(_words(query))
     scored = sorted(((index.score(number, terms), -number) for number in range(len(index.passages))), reverse=True)
     chosen: list[Passage] = []
@@ -87,8 +87,8 @@ class _Index:
 
 
 @lru_cache(maxsize=16)
-def _index(knowledge: tuple[Knowledge, ...]) -> _Index:
-    pieces = ((document.name, piece) for document in knowledge for piece in _pieces(document.text))
+def _index(documents: tuple[tuple[str, str], ...]) -> _Index:
+    pieces = ((name, piece) for name, text in documents for piece in _pieces(text))
     return _Index([Passage(name, piece, order) for order, (name, piece) in enumerate(pieces)])
 
 
@@ -96,18 +96,25 @@ def _pieces(text: str) -> Iterator[str]:
     """Cut a document at its empty lines, joining short paragraphs and cutting long ones."""
     waiting = ""
     for paragraph in re.split(r"\n\s*\n", text):
-        paragraph = paragraph.strip()
-        if waiting and len(waiting) + len(paragraph) > PASSAGE_CHARS:
-            yield waiting
-            waiting = ""
-        waiting = f"{waiting}\n\n{paragraph}" if waiting else paragraph
-        while len(waiting) > PASSAGE_CHARS:
-            end = max(waiting.rfind(". ", 0, PASSAGE_CHARS), waiting.rfind("\n", 0, PASSAGE_CHARS)) + 1
-            end = end if end > PASSAGE_CHARS // 2 else PASSAGE_CHARS
-            yield waiting[:end].strip()
-            waiting = waiting[end:].strip()
+        for piece in _cut(paragraph.strip()):
+            if waiting and len(waiting) + len(piece) + 2 > PASSAGE_CHARS:
+                yield waiting
+                waiting = ""
+            waiting = f"{waiting}\n\n{piece}" if waiting else piece
     if waiting:
         yield waiting
+
+
+def _cut(paragraph: str) -> Iterator[str]:
+    """Cut a long paragraph after a sentence or a line, or else anywhere."""
+    start = 0
+    while len(paragraph) - start > PASSAGE_CHARS:
+        reach = start + PASSAGE_CHARS
+        end = max(paragraph.rfind(". ", start, reach), paragraph.rfind("\n", start, reach)) + 1
+        end = end if end > start + PASSAGE_CHARS // 2 else reach
+        yield paragraph[start:end].strip()
+        start = end
+    yield paragraph[start:].strip()
 
 
 def _joined(passages: Sequence[Passage]) -> list[tuple[str, str]]:

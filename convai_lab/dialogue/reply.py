@@ -136,6 +136,7 @@ class Reply:
                 async for event in events:
                     yield event
         if last_words := self._last_words():
+            self._rounds.append(Round())
             yield self._say(last_words)
 
     def turn(self) -> Turn:
