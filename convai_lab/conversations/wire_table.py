@@ -86,12 +86,11 @@ def read_fields(doc: Any, rows: Sequence[Row], where: str, defaults: Defaults = 
     values: dict[str, Any] = {}
     known: list[tuple[str, ...]] = []
     for row in rows:
-        told = _read(doc, row, where)
-        values[row.field] = told
+        values[row.field] = _read(doc, row, where)
         if row.field in ours:
             values[row.field] = row.check(ours[row.field], _join(where, OURS, row.field))
             known.append((OURS, row.field))
-        if row.path and (row.lossless or covers(row.write(told), dig(doc, row.path))):
+        if row.path and (row.lossless or covers(row.write(values[row.field]), dig(doc, row.path))):
             known.append(row.path)
     known += [path for path, default in defaults(values).items() if covers(default, dig(doc, path))]
     return Reading(values, _without(doc, known))
@@ -251,8 +250,9 @@ def object_at(value: Any, where: str) -> Mapping[str, Any]:
 
 def arguments_in(value: Any, where: str) -> dict[str, Any]:
     """Take arguments as a JSON text; a text that is no JSON object gives none (and stays in `extra` as it is)."""
+    written = text(value, where) or "{}"
     try:
-        found = json.loads(text(value, where) or "{}", parse_constant=_refuse)
+        found = json.loads(written, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}

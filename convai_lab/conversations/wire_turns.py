@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from convai_lab.conversations import wire_table as table
@@ -130,7 +130,8 @@ class _Usage:
     def from_own(cls, value: Any, where: str) -> _Usage:
         own = table.mapping(value, where)
         given, answered, cached = (table.whole_number(own.get(name), f"{where}.{name}") for name in _COUNTS)
-        return cls(given, answered, cached, table.number(own.get("cost_usd"), f"{where}.cost_usd"))
+        cost = table.number(own.get("cost_usd"), f"{where}.cost_usd")
+        return cls(given, answered, cached, cost, table.text(own.get("model"), f"{where}.model"))
 
 
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
@@ -283,7 +284,7 @@ _TURN = (
         default=_Usage(),
         read=_Usage.from_wire,
         write=_Usage.to_wire,
-        own=_Usage.tokens_and_cost,
+        own=asdict,
     ),
     Row(field="cost_is_estimate", check=table.flag_or_none),
     Row(field="finish_reason", check=table.text_or_none),
