@@ -56,8 +56,7 @@ def refusal_answer(status: int, word: str, message: str, headers: Mapping[str, s
 
 def problems_answer(problems: Sequence[Problem]) -> Response:
     """Return the 422 that lists wrong values, each with its path."""
-    detail = [{"loc": list(problem.loc), "msg": scrub(problem.msg), "type": problem.type} for problem in problems]
-    return json_answer({"detail": detail}, 422)
+    return json_answer({"detail": [_problem(problem) for problem in problems]}, 422)
 
 
 def error_answer(error: Exception, *, subject: str = "", place: str = "body") -> Response:
@@ -114,6 +113,11 @@ def _unexpected_error_answer(error: Exception) -> Response:
     return refusal_answer(
         500, "internal_error", f"something went wrong in the local platform; its log has the details under {incident}"
     )
+
+
+def _problem(problem: Problem) -> dict[str, Any]:
+    loc = [scrub(part) if isinstance(part, str) else part for part in problem.loc]
+    return {"loc": loc, "msg": scrub(problem.msg), "type": problem.type}
 
 
 def _path(field: str) -> list[str]:

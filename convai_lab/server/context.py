@@ -21,9 +21,6 @@ if TYPE_CHECKING:
     from convai_lab.providers.base import LLM
 
 
-RELEASE_SECS = 1.0
-
-
 class FindLLM(Protocol):
     """Finds the language model of a name; `providers.registry.find_llm` fits."""
 
@@ -52,7 +49,8 @@ class LiveConversations:
     those who need a conversation for themselves wait a moment for it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, release_secs: float = 1.0) -> None:
+        self.release_secs = release_secs
         self._held: dict[str, threading.Event] = {}
         self._open_sockets = 0
 
@@ -88,14 +86,14 @@ class LiveConversations:
     def check_free(self, conversation_id: str) -> None:
         """Refuse, after a moment, a conversation that a socket holds; for handlers, which run in threads."""
         released = self._held.get(conversation_id)
-        if released is not None and not released.wait(RELEASE_SECS):
+        if released is not None and not released.wait(self.release_secs):
             raise busy(conversation_id)
 
     async def freed(self, conversation_id: str, clock: Clock) -> None:
         """Wait a moment until no socket holds the conversation."""
-        deadline = clock.now() + RELEASE_SECS
+        deadline = clock.now() + self.release_secs
         while conversation_id in self._held and clock.now() < deadline:
-            await clock.sleep(RELEASE_SECS / 50)
+            await clock.sleep(self.release_secs / 50)
 
 
 def busy(conversation_id: str) -> Refusal:

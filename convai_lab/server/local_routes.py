@@ -28,8 +28,8 @@ def put_settings(call: Call) -> Any:
         raise InvalidRequest.at("body", "settings", msg="an object of names and values is needed", kind="dict_type")
     allowed = (*settings.KEY_VARIABLES, *settings.BASE_URL_VARIABLES)
     for name, value in given.items():
-        if name not in allowed:
-            raise InvalidRequest.at("body", "settings", name[:80], msg=f"must be one of {', '.join(allowed)}")
+        if name not in allowed:  # the name is not repeated: it may be a key in the wrong place
+            raise InvalidRequest.at("body", "settings", msg=f"the names are {', '.join(allowed)}")
         if not isinstance(value, str) or len(value) > MAX_SETTING_CHARS or not value.isprintable():
             raise InvalidRequest.at("body", "settings", name, msg="must be one line of text", kind="string_type")
     settings.use_provider_settings(given)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Sequence
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -210,3 +212,34 @@ def virtual() -> VirtualClock:
 def virtual_bench(virtual: VirtualClock) -> Callable[..., Bench]:
     """Make a platform on the virtual clock, for conversations."""
     return lambda llm=None, **door: Bench(virtual, llm, **door)
+
+
+class Served(NamedTuple):
+    """A platform behind a real port, in a thread of this process."""
+
+    url: str
+    key: str
+    llm: FakeLLM
+
+
+@pytest.fixture
+def served() -> Iterator[Callable[..., Served]]:
+    """Start platforms on free ports; they are stopped at the end of the test."""
+    from convai_lab.server.auth import load_or_make_key
+    from convai_lab.server.run import Options, PlatformServer, Running
+
+    started: list[tuple[PlatformServer, threading.Thread]] = []
+
+    def start(replies: Any = (), **options: Any) -> Served:
+        llm = FakeLLM(replies)
+        server = PlatformServer(Options(port=0, **options), find_llm=lambda *_, **__: llm)
+        ready: queue.SimpleQueue[Running] = queue.SimpleQueue()
+        thread = threading.Thread(target=lambda: server.run(when_ready=ready.put))
+        thread.start()
+        started.append((server, thread))
+        return Served(ready.get(timeout=20).url, load_or_make_key(settings.home()).reveal(), llm)
+
+    yield start
+    for server, thread in started:
+        server.stop()
+        thread.join(20)
