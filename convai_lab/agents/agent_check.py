@@ -6,11 +6,12 @@ import functools
 from typing import Any
 
 from convai_lab.agents.agent import Agent
+from convai_lab.agents.plain_json import shown
 from convai_lab.agents.prompt import tz
 from convai_lab.agents.voices import voice_id
 from convai_lab.agents.wire_format import PATHS, agent_to_wire
 from convai_lab.agents.wire_parts import override_paths
-from convai_lab.agents.wire_rules import problems_in, shown
+from convai_lab.agents.wire_rules import problems_in
 from convai_lab.errors import InvalidConfigError, InvalidValueError, Problem
 
 _PARTS = {
@@ -92,7 +93,8 @@ def _beyond_the_table(agent: Agent) -> list[Problem]:
             check(value)
         except InvalidValueError as error:
             found.append(Problem((error.field,), str(error).removeprefix(f"{error.field}: "), "value_error"))
-    if isinstance(agent.name, str) and not agent.name.strip():
+    name: Any = agent.name
+    if name is None or (isinstance(name, str) and not name.strip()):
         found.append(Problem(("name",), "must not be empty", "string_too_short"))
     ids = [criterion.id for criterion in agent.criteria]
     if twice := next((own for own in ids if ids.count(own) > 1), None):

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from convai_lab.agents.agent import CustomLLM, DataItem, EvaluationCriterion, Knowledge
+from convai_lab.agents.plain_json import oversize, plain_json, shown
 from convai_lab.agents.tools import ClientTool, SystemTool, WebhookTool, tool
 from convai_lab.agents.turn_taking import NEVER, TurnTaking
 from convai_lab.agents.voices import VOICES, voice_name
 from convai_lab.agents.wire_defaults import BUILT_IN_TOOLS
-from convai_lab.agents.wire_rules import shown
 from convai_lab.errors import InvalidConfigError, Problem
 
 _VOICES_BY_LOWER = {name.lower(): name for name in VOICES}
-MAX_PLAIN_DEPTH = 64
 
 
 def canonical_value(name: str, value: Any) -> Any:
@@ -67,27 +66,23 @@ def _max_tokens(_name: str, value: Any) -> Any:
 def _object(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise _problem(name, f"must be an object, got {shown(value)}")
-    return {key: plain_json(inner) for key, inner in value.items()}
+    copied: dict[str, Any] = _copied(name, value)
+    return copied
 
 
-def plain_json(value: Any, depth: int = 0) -> Any:
-    """Return a copy of a JSON value in which mappings are dicts and tuples are lists."""
-    if depth > MAX_PLAIN_DEPTH:
-        return value
-    if isinstance(value, Mapping):
-        return {key: plain_json(inner, depth + 1) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_json(inner, depth + 1) for inner in value]
-    return value
+def _copied(name: str, value: Any) -> Any:
+    if too_big := oversize(value):
+        raise _problem(name, too_big)
+    return plain_json(value)
 
 
 def _of_class(made: type[Any]) -> Callable[[str, Any], Any]:
     def make(name: str, value: Any) -> Any:
         if isinstance(value, made):
-            return _with_plain_json(value)
+            return _with_plain_json(name, value)
         if isinstance(value, Mapping):
             try:
-                return _with_plain_json(made(**value))
+                return _with_plain_json(name, made(**value))
             except TypeError:
                 known = ", ".join(f.name for f in dataclasses.fields(made))
                 raise _problem(name, f"must have fields of {made.__name__} ({known}), got {shown(value)}") from None
@@ -96,12 +91,12 @@ def _of_class(made: type[Any]) -> Callable[[str, Any], Any]:
     return make
 
 
-def _with_plain_json(value: Any) -> Any:
+def _with_plain_json(name: str, value: Any) -> Any:
     """Return the value with its own copies of what it holds as JSON."""
     changes = {}
     for f in dataclasses.fields(value):
         inner = getattr(value, f.name)
-        if isinstance(inner, Mapping) and (copied := plain_json(inner)) != inner:
+        if isinstance(inner, Mapping) and (copied := _copied(f"{name}.{f.name}", inner)) != inner:
             changes[f.name] = copied
     return dataclasses.replace(value, **changes) if changes else value
 
@@ -120,7 +115,7 @@ def _each(make: Callable[[str, Any], Any]) -> Callable[[str, Any], Any]:
 
 def _tool(name: str, value: Any) -> Any:
     if isinstance(value, ClientTool | WebhookTool | SystemTool):
-        return _with_plain_json(value)
+        return _with_plain_json(name, value)
     if isinstance(value, str):
         if value in BUILT_IN_TOOLS:
             return SystemTool(name=value)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
+from convai_lab.agents.plain_json import plain_json
 from convai_lab.agents.wire_fields import MISSING, WireField, default_of, root, section
 
 BUILT_IN_TOOLS = (
@@ -60,7 +60,7 @@ def merge(doc: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     Null takes an entry away from an object whose keys the user chooses (variables, data to collect, workflow
     nodes). A system tool that the update takes out of either of its two places is gone from both.
     """
-    merged = copy.deepcopy(dict(doc))
+    merged = plain_json(doc)
     _drop_built_in_tools(merged, patch)
     result: dict[str, Any] = _merged(merged, patch, root())
     return result
@@ -72,13 +72,13 @@ def _filled(wire_field: WireField, value: Any) -> Any:
         standard = default_of(wire_field)
         return None if standard is MISSING else standard
     if isinstance(value, list | tuple):
-        return [_filled(wire_field.each, inner) if wire_field.each else copy.deepcopy(inner) for inner in value]
+        return [_filled(wire_field.each, inner) if wire_field.each else plain_json(inner) for inner in value]
     if not isinstance(value, Mapping):
-        return copy.deepcopy(value)
+        return plain_json(value)
     filled = {}
     for name, inner in value.items():
         known = wire_field.child(name)
-        filled[name] = copy.deepcopy(inner) if known is None else _filled(known, inner)
+        filled[name] = plain_json(inner) if known is None else _filled(known, inner)
     if wire_field.kind == "object":
         for name, child in wire_field.children.items():
             if name not in filled and (standard := default_of(child)) is not MISSING:
@@ -110,13 +110,13 @@ def _is_default(value: Any, wire_field: WireField) -> bool:
 
 def _merged(doc: Any, patch: Any, wire_field: WireField | None) -> Any:
     if not isinstance(doc, dict) or not isinstance(patch, Mapping):
-        return copy.deepcopy(patch)
+        return plain_json(patch)
     for name, inner in patch.items():
         if inner is None and wire_field is not None and wire_field.kind == "map":
             doc.pop(name, None)
             continue
         known = wire_field.child(name) if wire_field is not None else None
-        doc[name] = _merged(doc[name], inner, known) if name in doc else copy.deepcopy(inner)
+        doc[name] = _merged(doc[name], inner, known) if name in doc else plain_json(inner)
     return doc
 
 
@@ -137,9 +137,9 @@ def _drop_built_in_tools(doc: dict[str, Any], patch: Mapping[str, Any]) -> None:
 
 
 def _mirrored(prompt: Mapping[str, Any]) -> list[Any]:
-    built_in = {kind: tool for kind, tool in prompt["built_in_tools"].items() if tool}
+    built_in = {kind: tool for kind, tool in prompt["built_in_tools"].items() if kind_of_system_tool(tool) == kind}
     in_place = [built_in.pop(kind_of_system_tool(tool), tool) for tool in prompt["tools"]]
-    return copy.deepcopy([*in_place, *built_in.values()])
+    return [plain_json(tool) for tool in (*in_place, *built_in.values())]
 
 
 def _without_mirrored(prompt: Mapping[str, Any]) -> list[Any]:

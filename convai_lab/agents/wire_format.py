@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from convai_lab.agents.agent import Agent, checking_only, with_absent_fields
+from convai_lab.agents.plain_json import oversize, plain_json, shown
 from convai_lab.agents.turn_taking import NEVER, TurnTaking
 from convai_lab.agents.voices import VOICES, voice_name
 from convai_lab.agents.wire_fields import MISSING, field_at
 from convai_lab.agents.wire_parts import PARTS
-from convai_lab.agents.wire_paths import checked_type, plain_number, put_path, take_path, taken_apart
-from convai_lab.agents.wire_rules import shown
+from convai_lab.agents.wire_paths import checked_type, plain_number, put_path, take_path
 from convai_lab.agents.wire_seed import normalise
 from convai_lab.agents.wire_tools import tool_from_wire, tool_to_wire
 from convai_lab.errors import InvalidConfigError, NotSupportedError, Problem
@@ -92,7 +92,7 @@ _SINGLES: dict[str, _Single] = {
     "max_duration_secs": _Single(f"{_CONFIG}.conversation.max_duration_seconds", plain_number),
     "timezone": _Single(f"{_PROMPT}.timezone"),
     "tool_ids": _Single(f"{_PROMPT}.tool_ids", list, tuple),
-    "variables": _Single(f"{_CONFIG}.agent.dynamic_variables.dynamic_variable_placeholders", taken_apart),
+    "variables": _Single(f"{_CONFIG}.agent.dynamic_variables.dynamic_variable_placeholders", plain_json),
     "client_events": _Single(f"{_CONFIG}.conversation.client_events", list, tuple),
     "enable_auth": _Single("platform_settings.auth.enable_auth"),
     "tags": _Single("tags", list, tuple),
@@ -140,7 +140,7 @@ def agent_to_wire(agent: Agent, *, cloud: bool = False) -> dict[str, Any]:
     Raises:
         NotSupportedError: For the cloud, some knowledge has no id yet: it has to be uploaded first.
     """
-    body: dict[str, Any] = taken_apart(agent.extra)
+    body: dict[str, Any] = plain_json(agent.extra)
     for name, single in _SINGLES.items():
         value = _field(agent, name)
         if (value is None and name in _NEVER_NULL) or (name in agent._absent and value == _default(name)):
@@ -161,9 +161,11 @@ def agent_from_wire(doc: Mapping[str, Any]) -> Agent:
     Raises:
         InvalidConfigError: The document is no object, or a field has the wrong type.
     """
-    rest = normalise(taken_apart(doc))
-    if not isinstance(rest, dict):
+    if not isinstance(doc, Mapping):
         raise InvalidConfigError([Problem(("agent",), f"must be an object, got {shown(doc)}", "dict_type")])
+    if too_big := oversize(doc):
+        raise InvalidConfigError([Problem(("agent",), too_big, "too_large")])
+    rest = normalise(plain_json(doc))
     where = _where_stored(rest)
     found: dict[str, Any] = {}
     for name, single in _SINGLES.items():

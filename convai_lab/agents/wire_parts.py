@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from convai_lab.agents.agent import CustomLLM, DataItem, EvaluationCriterion, Knowledge
+from convai_lab.agents.plain_json import plain_json
 from convai_lab.agents.tools import SystemTool, Tool
 from convai_lab.agents.wire_defaults import BUILT_IN_TOOLS, kind_of_system_tool
 from convai_lab.agents.wire_fields import MISSING, WireField, field_at
-from convai_lab.agents.wire_paths import checked_type, put_path, take, take_path, taken_apart
+from convai_lab.agents.wire_paths import checked_type, put_path, take, take_path
 from convai_lab.agents.wire_tools import KNOWN_TYPES, tool_from_wire, tool_to_wire
 
 _PROMPT = ("conversation_config", "agent", "prompt")
@@ -108,7 +109,7 @@ def _write_knowledge(body: dict[str, Any], knowledge: tuple[Knowledge, ...]) -> 
 
 
 def _knowledge_entry(text: Knowledge) -> dict[str, Any]:
-    entry = {**taken_apart(text.extra), "type": text.kind, "name": text.name, "id": text.id, "usage_mode": text.usage}
+    entry = {**plain_json(text.extra), "type": text.kind, "name": text.name, "id": text.id, "usage_mode": text.usage}
     return {**entry, "text": text.text} if text.text else entry
 
 
@@ -134,8 +135,8 @@ def _write_custom_llm(body: dict[str, Any], custom: CustomLLM | None) -> None:
     if custom is None:
         put_path(body, _CUSTOM_LLM, None)
         return
-    config = {**taken_apart(custom.extra), "url": custom.url, "model_id": custom.model or None}
-    config["request_headers"] = taken_apart(custom.headers)
+    config = {**plain_json(custom.extra), "url": custom.url, "model_id": custom.model or None}
+    config["request_headers"] = plain_json(custom.headers)
     if custom.api_key_variable is not None:
         config["api_key"] = {"env_var_label": custom.api_key_variable}
     put_path(body, _CUSTOM_LLM, config)
@@ -158,7 +159,7 @@ def _read_criteria(doc: dict[str, Any]) -> Any:
 
 def _write_criteria(body: dict[str, Any], criteria: tuple[EvaluationCriterion, ...]) -> None:
     configs = [
-        {**taken_apart(c.extra), "id": c.id, "name": c.name, "conversation_goal_prompt": c.goal} for c in criteria
+        {**plain_json(c.extra), "id": c.id, "name": c.name, "conversation_goal_prompt": c.goal} for c in criteria
     ]
     put_path(body, _CRITERIA, [{"type": "prompt", **config} for config in configs])
 
@@ -180,7 +181,7 @@ def _write_data(body: dict[str, Any], items: Mapping[str, DataItem]) -> None:
     put_path(
         body,
         _DATA,
-        {name: {**taken_apart(i.extra), "type": i.type, "description": i.description} for name, i in items.items()},
+        {name: {**plain_json(i.extra), "type": i.type, "description": i.description} for name, i in items.items()},
     )
 
 
@@ -189,7 +190,7 @@ def _read_origins(doc: dict[str, Any]) -> Any:
     if items is MISSING:
         return MISSING
     if richer := [item for item in items if item.keys() != {"hostname"}]:
-        put_path(doc, _ALLOWLIST, taken_apart(richer))
+        put_path(doc, _ALLOWLIST, plain_json(richer))
     return tuple(take(item, "hostname", str, "") for item in items)
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
+from convai_lab.agents.plain_json import shown
 from convai_lab.agents.wire_fields import MISSING
-from convai_lab.agents.wire_rules import shown
 from convai_lab.errors import InvalidConfigError, Problem
 
 _NAMES = {
@@ -17,15 +16,6 @@ _NAMES = {
     int: "a whole number",
     (int, float): "a number",
 }
-
-
-def taken_apart(value: Any) -> Any:
-    """Return a deep copy in which every mapping is a dict and every tuple a list."""
-    if isinstance(value, Mapping):
-        return {key: taken_apart(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [taken_apart(inner) for inner in value]
-    return value
 
 
 def take(values: dict[str, Any], name: str, kind: Any, default: Any) -> Any:

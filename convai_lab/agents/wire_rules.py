@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from convai_lab.agents.plain_json import oversize, shown
 from convai_lab.agents.wire_defaults import merge, with_defaults, without_defaults
 from convai_lab.agents.wire_fields import WireField, root, section
 from convai_lab.agents.wire_seed import normalise
@@ -19,11 +20,10 @@ from convai_lab.errors import Problem
 __all__ = ["merge", "normalise", "problems_in", "problems_in_tool", "problems_in_value", "with_defaults"]
 __all__ += ["without_defaults"]
 
-MAX_DEPTH = 64
 MAX_STRING = 2_000_000
 MAX_PROBLEMS = 50
 LARGEST_INTEGER = 2**63 - 1
-SHOWN_CHARS = 60
+KEY_CHARS = 60
 
 _Loc = tuple[str | int, ...]
 _TOOLS: _Loc = ("conversation_config", "agent", "prompt", "tools")
@@ -62,15 +62,6 @@ def problems_in_value(value: Any, name: str) -> list[Problem]:
     return _problems(value, section(name))
 
 
-def shown(value: Any) -> str:
-    """Return a value as it may stand in a message: short, and never failing."""
-    try:
-        text = repr(value)
-    except (ValueError, RecursionError):
-        return f"a very large {type(value).__name__}"
-    return text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 1] + "…"
-
-
 def _problems(value: Any, wire_field: WireField) -> list[Problem]:
     found = _unstorable(value)
     if not found:
@@ -80,16 +71,16 @@ def _problems(value: Any, wire_field: WireField) -> list[Problem]:
 
 def _unstorable(body: Any) -> list[Problem]:
     """Find what no field may hold: endless depth and length, numbers and characters that JSON does not have."""
+    if too_big := oversize(body):
+        return [Problem((), too_big, "too_large")]
     found: list[Problem] = []
     waiting: list[tuple[_Loc, Any]] = [((), body)]
     while waiting and len(found) < MAX_PROBLEMS:
         loc, value = waiting.pop()
-        if len(loc) > MAX_DEPTH:
-            return [Problem(loc[:8], f"must not be nested more than {MAX_DEPTH} levels deep", "recursion_loop")]
         if isinstance(value, Mapping):
             if odd := next((key for key in value if not isinstance(key, str) or not _is_text(key)), None):
                 found.append(Problem(loc, f"has a name that is no text: {shown(odd)}", "invalid_key"))
-            waiting.extend(((*loc, str(key)[:SHOWN_CHARS]), inner) for key, inner in reversed(list(value.items())))
+            waiting.extend(((*loc, str(key)[:KEY_CHARS]), inner) for key, inner in reversed(list(value.items())))
         elif isinstance(value, list | tuple):
             waiting.extend(((*loc, index), inner) for index, inner in reversed(list(enumerate(value))))
         elif problem := _unstorable_leaf(loc, value):

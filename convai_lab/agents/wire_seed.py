@@ -5,11 +5,11 @@ Doing it twice changes nothing, and what has a wrong shape is left as it is, for
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Mapping
 from typing import Any
 
+from convai_lab.agents.plain_json import oversize, plain_json
 from convai_lab.agents.wire_defaults import BUILT_IN_TOOLS, kind_of_system_tool
 
 TURN_MODES = {"server_vad": "silence", "turn_based": "turn"}
@@ -26,9 +26,9 @@ def normalise(body: Any) -> Any:
         >>> normalise({"prompt": {"prompt": "Be kind."}})
         {'conversation_config': {'agent': {'prompt': {'prompt': 'Be kind.'}}}}
     """
-    if not isinstance(body, Mapping):
+    if not isinstance(body, Mapping) or oversize(body):
         return body
-    today = copy.deepcopy(dict(body))
+    today = plain_json(body)
     _move_top_level(today)
     config = today.get("conversation_config")
     if isinstance(config, dict):
@@ -41,9 +41,9 @@ def normalise(body: Any) -> Any:
 
 def normalise_tool(config: Any) -> Any:
     """Return the configuration of one tool in today's shape; the argument is not changed."""
-    if not isinstance(config, Mapping):
+    if not isinstance(config, Mapping) or oversize(config):
         return config
-    tool = copy.deepcopy(dict(config))
+    tool: dict[str, Any] = plain_json(config)
     if "type" not in tool:
         tool["type"] = _guessed_type(tool)
     if tool["type"] == "webhook":
@@ -113,7 +113,7 @@ def _today_tools(prompt: dict[str, Any]) -> None:
     for tool in tools:
         kind = kind_of_system_tool(tool)
         if kind in BUILT_IN_TOOLS and isinstance(built_in := prompt.setdefault("built_in_tools", {}), dict):
-            built_in[kind] = built_in.get(kind) or copy.deepcopy(tool)
+            built_in[kind] = built_in.get(kind) or plain_json(tool)
 
 
 def _guessed_type(tool: Mapping[str, Any]) -> str:

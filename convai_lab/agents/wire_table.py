@@ -287,7 +287,7 @@ follow_redirects_allowed_domains       list 0..20 = []
 
 [@system_tool]
                                        @tool_common
-type                                   system = "system"
+type                                   system!
 params                                 object
 params.system_tool_type                string 1..100
 params.transfers                       list 0..200

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from convai_lab.agents.plain_json import oversize, plain_json, shown
 from convai_lab.agents.tools import DEFAULT_TIMEOUT_SECS, ClientTool, SystemTool, Tool, WebhookTool
-from convai_lab.agents.wire_paths import plain_number, take, taken_apart
-from convai_lab.agents.wire_rules import shown
+from convai_lab.agents.wire_paths import plain_number, take
 from convai_lab.agents.wire_seed import normalise_tool
 from convai_lab.errors import InvalidConfigError, Problem
 
@@ -16,10 +16,10 @@ KNOWN_TYPES = ("client", "webhook", "system")
 
 def tool_to_wire(tool: Tool) -> dict[str, Any]:
     """Return the platform's configuration of a tool."""
-    config: dict[str, Any] = taken_apart(tool.extra)
+    config: dict[str, Any] = plain_json(tool.extra)
     config.update(type=_TYPE_NAMES[type(tool)], name=tool.name, description=tool.description)
     if isinstance(tool, ClientTool):
-        config["parameters"] = taken_apart(tool.parameters) or None
+        config["parameters"] = plain_json(tool.parameters) or None
         config["expects_response"] = tool.expects_response
         config["response_timeout_secs"] = plain_number(tool.response_timeout_secs)
     elif isinstance(tool, WebhookTool):
@@ -27,7 +27,7 @@ def tool_to_wire(tool: Tool) -> dict[str, Any]:
         rest = config.get("api_schema")
         config["api_schema"] = {**(rest if isinstance(rest, dict) else {}), **_api_schema(tool)}
     else:
-        config["params"] = {"system_tool_type": tool.name, **taken_apart(tool.params)}
+        config["params"] = {"system_tool_type": tool.name, **plain_json(tool.params)}
     return config
 
 
@@ -37,6 +37,8 @@ def tool_from_wire(config: Mapping[str, Any]) -> Tool:
     Raises:
         InvalidConfigError: It is no tool, or of a type that only the platform can run (an MCP tool).
     """
+    if too_big := oversize(config):
+        raise _wrong("", too_big)
     rest = normalise_tool(config)
     if not isinstance(rest, dict):
         raise _wrong("", f"must be an object, got {shown(config)}")
@@ -68,10 +70,10 @@ def _api_schema(tool: WebhookTool) -> dict[str, Any]:
     return {
         "url": tool.url,
         "method": tool.method,
-        "path_params_schema": taken_apart(tool.path_schema),
-        "query_params_schema": taken_apart(tool.query_schema) or None,
-        "request_body_schema": taken_apart(tool.body_schema) or None,
-        "request_headers": taken_apart(tool.headers),
+        "path_params_schema": plain_json(tool.path_schema),
+        "query_params_schema": plain_json(tool.query_schema) or None,
+        "request_body_schema": plain_json(tool.body_schema) or None,
+        "request_headers": plain_json(tool.headers),
         "content_type": tool.content_type,
     }
 
