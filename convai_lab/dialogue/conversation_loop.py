@@ -9,17 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import fields
 from typing import Any, Literal
 
 from convai_lab import settings
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.prompt import fill, prompt_hash
+from convai_lab.agents.prompt import fill
 from convai_lab.clock import Clock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import Turn
-from convai_lab.dialogue.history import CONTEXT, DEFAULT_CONTEXT_TOKENS, groups_of, round_messages, trimmed
-from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, MAX_USER_CHARS, cut, well_formed
+from convai_lab.dialogue.history import CONTEXT, DEFAULT_CONTEXT_TOKENS
+from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, cut, well_formed
 from convai_lab.dialogue.record import Record, Recorder, own, with_own
 from convai_lab.dialogue.reply import (
     DEFAULT_REQUEST_SECS,
@@ -32,10 +31,12 @@ from convai_lab.dialogue.reply import (
     Round,
     Surroundings,
 )
-from convai_lab.dialogue.system_prompt import system_prompt, variables_of
+from convai_lab.dialogue.speaker import Requests, Speaker
+from convai_lab.dialogue.system_prompt import secret_variables, system_prompt, variables_of
 from convai_lab.dialogue.system_tools import AgentTransfer, EndCall, SwitchLanguage
 from convai_lab.dialogue.tool_runner import ToolOutcome, ToolRunner
-from convai_lab.errors import ConvaiLabError, ConversationClosedError, InvalidValueError
+from convai_lab.dialogue.user_turn import user_text, user_turn
+from convai_lab.errors import ConvaiLabError, ConversationClosedError
 from convai_lab.providers.base import LLM, ChatRequest
 
 MAX_TRANSFERS = 5
@@ -43,8 +44,6 @@ MAX_TRANSFERS = 5
 
 OUT_OF_TIME = "max_duration_exceeded"
 SILENCE = "silence"
-
-_OF_A_USER_TURN = frozenset(field.name for field in fields(Turn)) - {"role", "text"}
 
 
 class ConversationLoop:
@@ -68,16 +67,16 @@ class ConversationLoop:
     ) -> None:
         self.ended = False
         self.end_reason: str | None = None
-        self._agent, self._llm, self._tools, self._clock = agent, llm, tools, clock
-        self._llm_timeout_secs, self._context_tokens = llm_timeout_secs, context_tokens
-        self._extra_body = dict(extra_body or {})
+        self._speaker, self._clock = Speaker(agent, llm, tools), clock
+        self._llm_timeout_secs = llm_timeout_secs
+        self._requests = Requests(context_tokens=context_tokens, extra_body=dict(extra_body or {}))
+        self._secrets: dict[str, Any] = {}
         self._record = Record(conversation, clock, recorder)
         self._context: list[str] = list(own(conversation.extra, CONTEXT, ()))
         self._marks: list[str] = []
-        self._next: tuple[Agent, LLM] | None = None
+        self._next: Speaker | None = None
         self._running: Reply | None = None
         self._user_done_at: float | None = None
-        self._hash = prompt_hash(agent)
 
     @property
     def conversation(self) -> Conversation:
@@ -87,12 +86,12 @@ class ConversationLoop:
     @property
     def agent(self) -> Agent:
         """The agent that speaks now."""
-        return self._agent
+        return self._speaker.agent
 
     @property
     def seconds_left(self) -> float:
         """Seconds until the conversation reaches the agent's longest duration; a pause before resuming is free."""
-        return max(0.0, self._agent.max_duration_secs - self._record.secs_open())
+        return max(0.0, self._speaker.agent.max_duration_secs - self._record.secs_open())
 
     async def open(self) -> Turn | None:
         """Begin: record and return the first message as the agent's turn; None when there is none to say.
@@ -101,15 +100,16 @@ class ConversationLoop:
             MissingVariableError: The prompt or the first message names a variable that has no value.
         """
         self._must_be_free("open")
+        self._take_variables(self.conversation.variables)
         variables = self._variables()
-        system_prompt(self._agent, self.conversation, variables)
-        text = fill(self._agent.first_message, variables, where="the first message")
+        system_prompt(self._speaker.agent, self.conversation, variables)
+        text = fill(self._speaker.agent.first_message, variables, where="the first message")
         self._record.change(
             status="in-progress",
             end_reason=None,
             ended_by=None,
-            first_version=self.conversation.first_version or self._agent.version,
-            language=self.conversation.language or self._agent.language,
+            first_version=self.conversation.first_version or self._speaker.agent.version,
+            language=self.conversation.language or self._speaker.agent.language,
             extra=with_own(self.conversation.extra, CONTEXT, []),
         )
         if self.conversation.turns or not text.strip():
@@ -117,10 +117,12 @@ class ConversationLoop:
         return self.say(text, mark="first_message")
 
     def say(self, text: str, *, mark: str) -> Turn:
-        """Record what the agent says without asking its model: a first message, a filler, an apology."""
+        """Record what the agent says without asking its model: a first message, an apology, a filler (`FILLER`)."""
         now = self._record.secs()
         turn = Turn(role="agent", text=well_formed(text), start_secs=now, end_secs=now, marks=(mark,))
-        return self._add(turn.with_changes(started_at=self._record.wall_at(now), **self._speaker()))
+        return self._add(
+            turn.with_changes(started_at=self._record.wall_at(now), **self._speaker.signature(self.conversation))
+        )
 
     def user_said(self, text: str, **details: Any) -> Turn:
         """Record the user's turn; `details` are other fields of the turn, such as ``asr_engine`` or ``start_secs``.
@@ -130,17 +132,15 @@ class ConversationLoop:
             ConvaiLabError: A reply is under way, or the conversation has ended.
         """
         self._must_be_free("user_said")
-        check_user_turn(text, details)
         now = self._record.secs()
         times = {"started_at": self._record.wall_at(details.get("start_secs", now)), "start_secs": now, "end_secs": now}
-        turn = Turn(role="user", text=well_formed(text), **{**times, **details})
+        turn = user_turn(text, times, details)
         self._user_done_at = self._record.instant_at(now if turn.end_secs is None else turn.end_secs)
         return self._add(turn)
 
     def add_context(self, text: str) -> None:
         """Tell the agent something, without a turn: it reads it before its next reply."""
-        check_user_turn(text, {})
-        self._context.append(well_formed(text))
+        self._context.append(user_text(text))
 
     def use_agent(self, agent: Agent, llm: LLM, *, mark: str = "live_edit") -> None:
         """Let this agent and model speak from the next reply on; that turn is marked with `mark`.
@@ -149,7 +149,7 @@ class ConversationLoop:
             MissingVariableError: Its prompt names a variable that has no value; nothing changes then.
         """
         system_prompt(agent, self.conversation, variables_of(agent, self.conversation, now=self._clock.wall()))
-        self._next = (agent, llm)
+        self._next = self._speaker.replaced_by(agent, llm)
         self._marks = list(dict.fromkeys([*self._marks, mark]))
 
     def user_silent(self, secs: float) -> Literal["wait", "reply", "end"]:
@@ -157,7 +157,7 @@ class ConversationLoop:
 
         The driver measures the silence and does what is due: `reply()`, or `end(SILENCE, by="system")`.
         """
-        turn = self._agent.turn
+        turn = self._speaker.agent.turn
         if turn.silence_end_call_secs is not None and 0 <= turn.silence_end_call_secs <= secs:
             return "end"
         return "reply" if 0 < turn.timeout_secs <= secs else "wait"
@@ -188,18 +188,17 @@ class ConversationLoop:
         """Note that the user interrupted the last agent turn and heard only this much of it.
 
         Returns:
-            The changed turn, or None when the last turn was the user's.
+            The changed turn, or None when the agent has not said anything yet.
         """
         return self.amend(text_heard=well_formed(heard_text), interrupted=True, interrupted_at_secs=self._record.secs())
 
     def amend(self, **changes: Any) -> Turn | None:
-        """Change the last agent turn by what was measured after it: speech, playout. None: the user spoke last."""
+        """Change the last agent turn by what was measured after it: speech, playout. None when there is none."""
         if self._running is not None:
             raise ConvaiLabError("the reply is still under way: cancel it first, then say what was heard of it")
         turns = self.conversation.turns
-        if not turns or turns[-1].role != "agent":
-            return None
-        return self._record.replace(len(turns) - 1, turns[-1].with_changes(**changes))
+        last = next((index for index in reversed(range(len(turns))) if turns[index].role == "agent"), None)
+        return None if last is None else self._record.replace(last, turns[last].with_changes(**changes))
 
     async def end(self, reason: str, *, by: str, failed: bool = False) -> Conversation:
         """End the conversation and return its record; a reply under way is recorded as interrupted.
@@ -209,7 +208,7 @@ class ConversationLoop:
         if self._running is not None:
             self._finish(self._running, interrupted=True)
         self._close_record(reason, by, "failed" if failed else "done")
-        await self._tools.close()
+        await self._speaker.tools.close()
         return self.conversation
 
     def _must_be_free(self, what: str) -> None:
@@ -223,11 +222,10 @@ class ConversationLoop:
         if self.seconds_left <= 0:
             self._close_record(OUT_OF_TIME, "system", "done")
             self._must_be_free("reply")
-        if self._next is not None:
-            self._switch_to(*self._next)
+        self._let_next_speak()
         self._running = Reply(
-            llm=self._llm,
-            tools=self._tools,
+            llm=self._speaker.llm,
+            tools=self._speaker.tools,
             clock=self._clock,
             surroundings=Surroundings(request=self._request, variables=self._variables, learn=self._learn),
             limits=Limits(
@@ -282,19 +280,10 @@ class ConversationLoop:
             end_secs=now,
             interrupted_at_secs=now if how.get("interrupted") else None,
             metrics=reply.meter.metrics(total_secs=total_secs),
-            llm_requested=self._agent.llm or self._llm.model,
+            llm_requested=self._speaker.model_asked_for,
             marks=marks,
-            **{**self._speaker(), **how},
+            **{**self._speaker.signature(self.conversation), **how},
         )
-
-    def _speaker(self) -> dict[str, Any]:
-        """Return who speaks, as it stands in every turn of the agent."""
-        return {
-            "agent_id": self._agent.id or self.conversation.agent_id,
-            "agent_version": self._agent.version,
-            "prompt_hash": self._hash,
-            "voice": None if self.conversation.channel == "text" else self._agent.voice,
-        }
 
     def _add(self, turn: Turn) -> Turn:
         """Record a turn, with the contextual updates that came before it."""
@@ -307,35 +296,32 @@ class ConversationLoop:
         return turn
 
     def _request(self, rounds: Sequence[Round]) -> ChatRequest:
-        """Build the next request: the system prompt, the newest turns that fit, and this reply so far."""
-        variables, agent = self._variables(), self._agent
-        system = system_prompt(agent, self.conversation, variables)
-        groups = groups_of(self.conversation.turns, context=self._context)
-        groups[-1] = [*groups[-1], *(m for one in rounds for m in round_messages(one.text, one.calls, one.results))]
-        return ChatRequest(
-            messages=trimmed(system, groups, budget=self._context_tokens),
-            tools=self._tools.toolbox.specs(variables),
-            temperature=agent.temperature,
-            max_tokens=agent.max_tokens,
-            reasoning_effort=agent.reasoning_effort,
-            thinking_budget=agent.thinking_budget,
-            seed=self.conversation.seed,
-            extra_body=self._extra_body,
+        return self._requests.build(
+            self._speaker, self.conversation, self._variables(), context=self._context, rounds=rounds
         )
 
     def _variables(self) -> dict[str, Any]:
-        return variables_of(self._agent, self.conversation, now=self._clock.wall())
+        return variables_of(self._speaker.agent, self.conversation, now=self._clock.wall()) | self._secrets
+
+    def _take_variables(self, given: Mapping[str, Any]) -> None:
+        """Take new values of variables; the secret ones stay in memory and out of the record."""
+        secret = secret_variables(given)
+        for value in secret.values():
+            settings.remember_secret(str(value))
+        self._secrets |= secret
+        known = {**self.conversation.variables, **given}
+        self._record.change(variables={name: value for name, value in known.items() if name not in self._secrets})
 
     def _learn(self, outcome: ToolOutcome) -> None:
         """Take in what a tool changed in the conversation."""
         if outcome.variables:
-            self._record.change(variables={**self.conversation.variables, **outcome.variables})
+            self._take_variables(outcome.variables)
         if isinstance(outcome.effect, SwitchLanguage):
             self._record.change(language=outcome.effect.language)
 
-    def _switch_to(self, agent: Agent, llm: LLM) -> None:
-        self._agent, self._llm, self._tools = agent, llm, self._tools.for_agent(agent)
-        self._next, self._hash = None, prompt_hash(agent)
+    def _let_next_speak(self) -> None:
+        if self._next is not None:
+            self._speaker, self._next = self._next, None
 
     async def _hand_over(self, transfer: AgentTransfer) -> Turn | None:
         """Let the next agent take over; returns its first message when it has one to say."""
@@ -344,7 +330,7 @@ class ConversationLoop:
         text = transfer.to.agent.first_message if transfer.with_first_message else ""
         if not text.strip():
             return None
-        self._switch_to(*transfer.to)
+        self._let_next_speak()
         return self.say(fill(text, self._variables(), where="the first message"), mark="transfer")
 
     def _close_record(self, reason: str, by: str, status: str) -> None:
@@ -354,19 +340,3 @@ class ConversationLoop:
             changes |= {"status": status, "end_reason": reason, "ended_by": by}
             changes["extra"] = with_own(self.conversation.extra, CONTEXT, self._context)
         self._record.change(**changes)
-
-
-def check_user_turn(text: Any, details: Mapping[str, Any]) -> None:
-    """Check what a user said, as it comes from outside.
-
-    Raises:
-        InvalidValueError: The text is no text or far too long, or a detail is no field of a turn.
-    """
-    if not isinstance(text, str):
-        raise InvalidValueError(f"must be a text, not {type(text).__name__}", field="text")
-    if len(text) > MAX_USER_CHARS:
-        raise InvalidValueError(f"is {len(text):,} characters long; send at most {MAX_USER_CHARS:,}", field="text")
-    if unknown := sorted(set(details) - _OF_A_USER_TURN):
-        raise InvalidValueError(
-            f"is no field of a user's turn ({', '.join(sorted(_OF_A_USER_TURN))})", field=unknown[0]
-        )

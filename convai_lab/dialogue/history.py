@@ -22,6 +22,9 @@ CONTEXT = "contextual_updates"
 ROUNDS = "rounds"
 """Where a turn keeps how its text and tool calls alternated: pairs of characters and number of calls."""
 
+FILLER = "filler"
+"""Marks a turn that only bridged a silence ("hmm"); the model need not read it."""
+
 SILENT = "The user has not said anything."
 INTERRUPTED = "The user interrupted your last reply and heard only what is shown of it."
 BROKEN_OFF = "A technical error cut your last reply off."
@@ -42,6 +45,8 @@ def groups_of(turns: Sequence[Turn], *, context: Sequence[str] = ()) -> list[Gro
     notes: list[ChatMessage] = []
     for turn in turns:
         notes += _context_notes(own(turn.extra, CONTEXT, ()))
+        if FILLER in turn.marks:
+            continue
         if turn.role == "user":
             groups.append([*notes, ChatMessage(role="user", content=turn.text)])
             notes = []

@@ -34,6 +34,12 @@ _NOT_A_SCHEMA = (TypeError, ValueError, AttributeError, KeyError)
 """What the validator raises when a keyword of the schema has a value of the wrong type."""
 
 
+def load_validator() -> None:
+    """Load what checks arguments (a tenth of a second, once), so that it does not count as a tool's time."""
+    import jsonschema  # noqa: F401
+    import referencing  # noqa: F401
+
+
 def schema_for_model(schema: Schema, variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the JSON schema of what the model fills."""
     shown = {key: value for key, value in schema.items() if key not in AUTHOR_KEYS and value is not None}

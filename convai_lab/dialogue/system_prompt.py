@@ -6,13 +6,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.prompt import fill, system_variables, variables_in
+from convai_lab.agents.prompt import SECRET_PREFIX, fill, system_variables, variables_in
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.dialogue.author_settings import setting_in
 from convai_lab.dialogue.knowledge import knowledge_section
 
 HISTORY_VARIABLE = "system__conversation_history"
+DEFAULT_PERSONALITY = (
+    "You are a friendly and patient assistant in a conversation. "
+    "Answer briefly and in plain sentences, without lists or markup, and ask back when something is unclear."
+)
+"""What comes before the prompt of an agent that does not ignore the default personality."""
+
 QUERY_TURNS = 2
 """How many of the user's last turns say which knowledge is looked up."""
+
+
+def secret_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the variables that are for tool headers alone: they are neither recorded nor shown to a model."""
+    return {name: value for name, value in variables.items() if name.startswith(SECRET_PREFIX)}
 
 
 def variables_of(agent: Agent, conversation: Conversation, *, now: float) -> dict[str, Any]:
@@ -43,6 +55,8 @@ def system_prompt(agent: Agent, conversation: Conversation, variables: Mapping[s
         MissingVariableError: The prompt names variables that have no value.
     """
     parts = [fill(agent.prompt, variables)]
+    if setting_in(agent.extra, "ignore_default_personality") is False:
+        parts.insert(0, DEFAULT_PERSONALITY)
     if conversation.language and conversation.language != agent.language:
         parts.append(f"# Language\nSpeak the language {conversation.language!r} from now on.")
     if agent.knowledge:

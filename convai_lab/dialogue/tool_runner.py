@@ -18,7 +18,7 @@ from convai_lab.conversations.turn import ToolCall, ToolResult
 from convai_lab.dialogue.assignments import assign
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, MAX_RESULT_CHARS, as_text, cut
-from convai_lab.dialogue.parameters import check_arguments, completed
+from convai_lab.dialogue.parameters import check_arguments, completed, load_validator
 from convai_lab.dialogue.system_tools import PHONE_TOOLS, Effect, FindAgent, answer_system_tool
 from convai_lab.dialogue.toolbox import Toolbox
 from convai_lab.dialogue.webhook import call_webhook
@@ -71,6 +71,8 @@ class ToolRunner:
         self._client_tool, self._phone_tool, self._find_agent = client_tool, phone_tool, find_agent
         self._clock, self._own_ports = clock, tuple(own_ports)
         self._unawaited: set[asyncio.Task[ToolResult]] = set()
+        if agent.tools:
+            load_validator()
 
     def for_agent(self, agent: Agent) -> ToolRunner:
         """Return a runner for another agent that runs its tools in the same places."""

@@ -17,7 +17,7 @@ from convai_lab.dialogue.conversation_loop import ConversationLoop
 from convai_lab.dialogue.record import Recorder
 from convai_lab.dialogue.tool_runner import ToolRunner
 from convai_lab.providers.offline_llm import OfflineLLM
-from convai_lab.storage import Database
+from convai_lab.storage import open_database
 
 PROMPT = """# Personality
 You are Sam, a calm support agent.
@@ -108,7 +108,7 @@ def test_two_offline_runs_are_identical() -> None:
 
 def test_every_turn_is_in_the_store_and_the_conversation_can_be_resumed(tmp_path: Path) -> None:
     clock = SystemClock()
-    store = ConversationStore(Database(tmp_path / "lab.sqlite3"), clock)
+    store = ConversationStore(open_database(tmp_path), clock)
     begun = ada(clock)
     store.start(begun, owner="test")
 
@@ -135,7 +135,7 @@ def test_every_turn_is_in_the_store_and_the_conversation_can_be_resumed(tmp_path
 
 def test_an_interruption_reaches_the_store(tmp_path: Path) -> None:
     clock = VirtualClock()
-    store = ConversationStore(Database(tmp_path / "lab.sqlite3"), clock)
+    store = ConversationStore(open_database(tmp_path), clock)
     begun = ada(clock)
     store.start(begun)
     loop = loop_for(sam(), clock, store, begun)

@@ -107,3 +107,11 @@ def test_an_agent_without_a_prompt_has_no_system_message(bench: Any) -> None:
     loop = bench.loop(["Hi"], agent=Agent())
     bench.exchange(loop, "Hello")
     assert [m.role for m in bench.llm.requests[0].messages] == ["user"]
+
+
+def test_an_agent_that_does_not_ignore_the_default_personality_has_it_first() -> None:
+    agent = Agent(
+        prompt="p", extra={"conversation_config": {"agent": {"prompt": {"ignore_default_personality": False}}}}
+    )
+    assert prompt(agent).startswith("You are a friendly")
+    assert prompt(agent).endswith("\n\np")
