@@ -6,6 +6,7 @@ the order, which is what matters, can be read.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from convai_lab.providers.base import ChatRequest
@@ -13,7 +14,7 @@ from convai_lab.providers.offline import entities, manners, phrases, retrieval, 
 from convai_lab.providers.offline.scene import Reply, Scene, scene_of
 from convai_lab.providers.offline.slots import Heard
 from convai_lab.providers.offline.tool_choice import SYSTEM_TOOLS, Choice, choose, deeds_in
-from convai_lab.providers.offline.words import content_stems, words
+from convai_lab.providers.offline.words import content_stems, likeness, words
 
 SURE_COVERAGE = 0.74
 """A passage that covers this much of a question answers it even when a tool would fit, too."""
@@ -144,7 +145,7 @@ def _is_general(scene: Scene, choice: Choice) -> bool:
     """Say whether the question is about how things are, not about the caller's own case."""
     said = scene.said
     own = {"my", "mine", "our"} & set(words(said.text)) or entities.codes_in(said.text)
-    wants = said.is_request and choice.tool.deeds
+    wants = said.is_request and choice.tool.deeds and not _INFORMATION.search(said.text)
     if own or wants or not said.is_question:
         return False
     needed = SURE_COVERAGE if not choice.tool.deeds else retrieval.MIN_COVERAGE
@@ -164,7 +165,8 @@ def _knowledge(scene: Scene) -> Reply | None:
     if not said.stems or not (said.is_question or said.is_request or len(said.stems) <= 6):
         return None
     found: list[str] = []
-    for part in [said.text, *said.parts][:8]:
+    clauses = [clause for part in said.parts for clause in _AND_ASKS.split(part)]
+    for part in dict.fromkeys([said.text, *clauses][:10]):
         told = retrieval.answer_from(scene.memory.prompt, part)
         if told and told.text not in found:
             found.append(told.text)
@@ -179,8 +181,8 @@ def _knowledge(scene: Scene) -> Reply | None:
 
 def _goal(scene: Scene) -> Reply | None:
     """Ask for the next thing that the goal needs and no tool will ask for."""
-    covered = {s for tool in scene.tools for s in (*tool.parameter_stems, *tool.name_stems)}
-    asks = [a for a in scene.brief.asks if not (stems := set(content_stems(a))) or not stems <= covered]
+    covered = {s for tool in scene.tools for s in (*tool.parameter_stems, *tool.name_stems, "number")}
+    asks = [a for a in scene.brief.asks if not all(likeness(s, covered) for s in content_stems(a))]
     open_asks = [a for a in asks if not any(a in text for text in scene.memory.agent_texts)]
     answered = any(a in scene.memory.last_agent for a in asks)
     if not asks or scene.said.foreign or (scene.said.is_question and not answered and not scene.said.is_request):
@@ -194,6 +196,13 @@ def _lowered(text: str) -> str:
     return text if text.startswith("I ") else text[0].lower() + text[1:]
 
 
+_AND_ASKS = re.compile(r",?\s+and\s+(?=(?:is|are|do|does|can|could|what|when|where|how|who|which)\b)", re.I)
+_INFORMATION = re.compile(
+    r"^\W*(?:(?:and|so|but|hi|hello|please|ok)\W+)*(?:until when|how (?:long|much|many|do|does|can)|what|when|which|"
+    r"where|why|"
+    r"is there|are there|do you|does)\b",
+    re.I,
+)
 _RULES: tuple[Callable[[Scene], Reply | None], ...] = (
     manners.on_silence,
     manners.on_orders,
@@ -214,6 +223,7 @@ _RULES: tuple[Callable[[Scene], Reply | None], ...] = (
     _about_it,
     manners.on_other_desk,
     manners.on_social,
+    manners.on_forbidden,
     _goal,
     manners.on_impossible,
     manners.on_upset,

@@ -266,8 +266,8 @@ _ITEM = re.compile(r"\s*(?:[-*•+]|\d{1,2}[.)])\s")
 _TABLE_HEAD = re.compile(r"^\|[^\n]*\|[ \t]*\n\|[ \t:|-]+\|[ \t]*$", re.M)
 _STEP_NUMBER = re.compile(r"(?:^|(?<=[.!?;:]))\s*\d{1,2}[.)]\s+")
 _STEP_ONLY = re.compile(r"\d{1,2}[.)]?")
-_CONFIRM_FIRST = re.compile(r"\b(?:confirm|read\b.{0,40}\bback|repeat\b.{0,40}\bback)\b.{0,80}\bbefore\b|"
-                            r"\bbefore\b.{0,80}\b(?:confirm|read\b.{0,40}\bback)", re.I)  # fmt: skip
+_READ_BACK = r"(?:confirm|(?:read|repeat|say)\b.{0,60}\bback)"
+_CONFIRM_FIRST = re.compile(rf"\b{_READ_BACK}\b.{{0,160}}\bbefore\b|\bbefore\b.{{0,160}}\b{_READ_BACK}\b", re.I)
 _ABOUT_AGENT = re.compile(r"(?:you|your|act as|i am|i'm|my name)\b", re.I)
 _NAMED = re.compile(
     r"(?:[Yy]ou(?:'re|’re| are)|[Aa]ct as|I am|I'm)\s+(?:called\s+|named\s+)?"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from convai_lab.providers.offline import entities, phrases, retrieval, system_tools, tool_turns
 from convai_lab.providers.offline.scene import PlannedCall, Reply, Scene
 from convai_lab.providers.offline.tool_choice import deeds_in
@@ -44,7 +46,8 @@ def on_wait(scene: Scene) -> Reply | None:
 def on_person(scene: Scene) -> Reply | None:
     """Hand over when the caller asks for a person."""
     put_through = phrases.PUT_THROUGH in scene.memory.last_agent and "yes" in scene.said
-    if "person" not in scene.said and not put_through:
+    only_curious = "about_itself" in scene.said and not _WANTING.search(scene.said.text)
+    if ("person" not in scene.said or only_curious) and not put_through:
         return None
     for name in ("transfer_to_number", "transfer_to_agent"):
         if reply := system_call(scene, name, reason="the caller asked for a person", text=phrases.CONNECTING):
@@ -118,15 +121,22 @@ def on_social(scene: Scene) -> Reply | None:
     return None
 
 
+def on_forbidden(scene: Scene) -> Reply | None:
+    """Decline what the prompt forbids, in its own words."""
+    said = scene.said
+    if not said.stems or not (said.is_question or said.is_request or deeds_in(said.text)):
+        return None
+    forbidden = retrieval.limit_on(scene.memory.prompt, said.text)
+    return Reply(f"I'm sorry, I can't {forbidden}. {handover(scene)}".strip()) if forbidden else None
+
+
 def on_impossible(scene: Scene) -> Reply | None:
-    """Say honestly what is forbidden, impossible or unknown."""
+    """Say honestly what is impossible or unknown."""
     said = scene.said
     if not said.stems:
         return None
     if said.foreign:
         return Reply(phrases.ONLY_ENGLISH)
-    if forbidden := retrieval.limit_on(scene.memory.prompt, said.text):
-        return Reply(f"I'm sorry, I can't {forbidden}. {handover(scene)}".strip())
     if deeds_in(said.text) or said.is_request:
         return Reply(f"{scene.pick(phrases.CANNOT)} {handover(scene)}".strip())
     if said.is_question:
@@ -203,3 +213,6 @@ def on_upset(scene: Scene) -> Reply | None:
     if "upset" not in scene.said:
         return None
     return Reply(f"{scene.pick(phrases.EMPATHY)} {handover(scene)}")
+
+
+_WANTING = re.compile(r"\b(?:want|need|speak|connect|transfer|talk to|(?:put|get|give|let) me)\b", re.I)

@@ -55,7 +55,7 @@ def _hour_and_minute(text: str) -> tuple[int | None, int]:
         if hour is None:
             return None, 0
         return (hour - 1 or 12, 45) if shift < 0 else (hour, shift)
-    if match := re.search(r"(\d{1,2})[:.](\d{2})", text):
+    if match := re.search(r"(\d{1,2})[:.h](\d{2})", text):
         return int(match[1]), int(match[2])
     parts = re.findall(r"[a-z]+|\d+", text)
     hours = [(i, h) for i, p in enumerate(parts) if (h := _hour(p)) is not None]
@@ -146,7 +146,7 @@ _MINUTE_WORD = r"(?:thirty|fifteen|forty[ -]five|twenty|ten|forty|fifty)"
 
 
 _TIME = re.compile(
-    rf"(?P<time>\b\d{{1,2}}[:.]\d{{2}}(?!\.?\d)(?:\s*{_HALF})?|\b\d{{1,2}}\s*{_HALF}|\b(?:noon|midnight)\b|"
+    rf"(?P<time>\b\d{{1,2}}[:.h]\d{{2}}(?!\.?\d)(?:\s*{_HALF})?|\b\d{{1,2}}\s*{_HALF}|\b(?:noon|midnight)\b|"
     rf"\b(?:half past|quarter past|quarter to)\s+(?:{_HOUR_WORD}|\d{{1,2}})\b(?:\s+{_HALF})?|"
     rf"\b{_HOUR_WORD}(?:\s+{_MINUTE_WORD})?\s+{_HALF}|\b{_HOUR_WORD}\s+(?:thirty|fifteen|"
     rf"forty[ -]five)\b(?!\s+(?:{_HOUR_WORD}))|"

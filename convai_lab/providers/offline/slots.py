@@ -148,7 +148,8 @@ def _code(parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[Pa
     if is_asked and re.fullmatch(r"[\d\s-]{3,24}", bare := without_filler(text)):
         return _as_code(parameter, re.sub(r"\s", "", bare))
     found = _fitting_codes(parameter, text)
-    good = [f for f in found if not f.negated]
+    taken_back = {f.value for f in found if f.negated}
+    good = [f for f in found if f.value not in taken_back]
     near = [f for f in good if _label_before(parameter, text, f)]
     others = [p for p in siblings if p.kind in ("code", "phone") and p.name != parameter.name]
     near_other = {f for f in good for p in others if _label_before(p, text, f) and f not in near}

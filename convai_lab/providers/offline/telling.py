@@ -126,9 +126,7 @@ def _error_in(data: Any) -> str | None:
 
 def _told_error(subject: str, reason: str) -> Told:
     text = reason[:500].lower().replace("_", " ")
-    if re.search(
-        r"\bnot? (?:be )?found\b|\bno such\b|\bunknown\b|\bdoes(?: not|n't) exist\b|\b404\b|\bcould not find\b", text
-    ):
+    if _NOT_FOUND.search(text):
         return Told(f"I'm sorry, I could not find {subject or 'anything on that'}.", "missing")
     about = f" with {subject}" if subject else ""
     if re.search(r"\binvalid\b|\bmust be\b|\bargument\b|\brequired\b|\bmissing\b|\bvalidation\b", text):
@@ -194,8 +192,7 @@ def _record_sentence(
     if not fields:
         inner = next((v for v in record.values() if isinstance(v, list) and v), None)
         return _list_sentence(inner, subject) if inner else "That's done."
-    order = {f: i for i, f in enumerate(fields)}
-    told = sorted(fields, key=lambda f: (-(_relevance(f, asked) >= 0.7), f.label != "status", order[f]))[:MAX_TOLD]
+    told = sorted(fields, key=lambda f: (-(_relevance(f, asked) >= 0.7), f.label != "status"))[:MAX_TOLD]
     done = "That's done. " if tool is not None and tool.deeds and "status" not in record else ""
     return done + _sentence(told, subject)
 
@@ -273,6 +270,10 @@ def _value_text(value: Any) -> str:
     return text if len(text) <= MAX_VALUE_CHARS else text[:MAX_VALUE_CHARS].rsplit(" ", 1)[0]
 
 
+_NOT_FOUND = re.compile(
+    r"\bnot? (?:be )?found\b|\bno such\b|\bunknown\b|\bdoes(?: not|n't) exist\b|\b404\b|\bcould not find\b|"
+    r"\bno (?:order|booking|record|result|match|entry|customer|account)s?\b"
+)
 _PAIR = re.compile(
     r'"(\w{1,40})"\s*:\s*("[^"\\\x00-\x1f]{0,200}"|-?(?:0|[1-9]\d{0,15})(?:\.\d{1,10})?(?=[\s,}\]])|true|false)'
 )

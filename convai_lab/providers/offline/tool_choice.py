@@ -151,7 +151,7 @@ def choose(tools: Sequence[Tool], said: Said) -> Choice | None:
 
 def deeds_in(text: str) -> frozenset[str]:
     """Return what the words want to have done (``cancel``, ``create``)."""
-    found = {deed for w in words(text) if (deed := _DEED_OF.get(w))}
+    found = {deed for w in words(_BOOK_AS_NOUN.sub(" ", text)) if (deed := _DEED_OF.get(w))}
     found |= {deed for pattern, deed in _DEED_PATTERNS if pattern.search(text)}
     if "change" in found and re.search(r"\bchanged? (?:my|your) mind\b", text, re.I):
         found.discard("change")
@@ -175,12 +175,17 @@ def _score(tool: Tool, text: str, stems: set[str], deeds: frozenset[str], *, sai
         score += 0.5
     if not any(hits):
         return 0.0
-    if any(re.search(rf"\b(?:my|our)\s+(?:\w+\s+)?{re.escape(s)}", text, re.I) for s in tool.name_stems if s in stems):
+    if any(likeness(s, tool.name_stems) for s in _owned(text)):
         score += MINE_BONUS
     telling = [p for p in tool.parameters if p.kind in _TELLING_KINDS and p.required]
     if any(slots.find_value(p, text, siblings=tool.parameters) is not None for p in telling):
         score += VALUE_BONUS
     return score
+
+
+def _owned(text: str) -> list[str]:
+    """Return the stems of what the caller calls their own: ``my blue parcel``."""
+    return [stem(w) for pair in _OWN.findall(text) for w in words(pair)]
 
 
 def _hit(tool: Tool, wanted: str) -> float:
@@ -199,6 +204,8 @@ def _base_form(verb: str) -> str | None:
     return None
 
 
+_BOOK_AS_NOUN = re.compile(r"\b(?:an?|the|my|your|this|that|each|which)\s+(?:\w+\s+)?(?:book|place|schedule)\b", re.I)
+_OWN = re.compile(r"\b(?:my|our)\s+(\w+(?:\s+\w+)?)", re.I)
 _READING = frozenset(
     listed(
         """
@@ -229,7 +236,7 @@ _DEED_PATTERNS = tuple(
     (re.compile(pattern, re.I), deed)
     for pattern, deed in (
         (
-            r"\b(?:make|need|want|like|get|have|arrange|set up|open)\s+(?:me\s+)?(?:an?|another|one|to see)\s+"
+            r"(?<!you )\b(?:make|need|want|like|get|have|arrange|set up|open)\s+(?:me\s+)?(?:an?|another|one|to see)\s+"
             rf"(?:\w+\s+)?{_NOUN}\b",
             "create",
         ),

@@ -118,12 +118,12 @@ def retried(scene: Scene) -> Reply | None:
 
 def meant_by_value(scene: Scene) -> Tool | None:
     """Return the only tool that a bare code can be meant for: ``it's A-77``."""
-    if len(scene.said.stems) > 3 or deeds_in(scene.said.text):
+    if (len(scene.said.stems) > 3 and not scene.said.foreign) or deeds_in(scene.said.text):
         return None
     fitting = [
         tool
         for tool in scene.tools
-        if not tool.deeds and any(p.kind == "code" and p.required and _has(p, scene) for p in tool.parameters)
+        if not tool.deeds and any(p.kind == "code" and p.required and _has_code(p, scene) for p in tool.parameters)
     ]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -268,5 +268,10 @@ def _wanted_before(scene: Scene, tools: list[Tool]) -> str:
     return ""
 
 
-def _has(parameter: Parameter, scene: Scene) -> bool:
-    return slots.find_value(parameter, scene.said.text, is_asked=True) is not None
+def _has_code(parameter: Parameter, scene: Scene) -> bool:
+    text = scene.said.text
+    return bool(slots.codes_for(parameter, text) if scene.said.foreign else _value_when_asked(parameter, text))
+
+
+def _value_when_asked(parameter: Parameter, text: str) -> Any | None:
+    return slots.find_value(parameter, text, is_asked=True)

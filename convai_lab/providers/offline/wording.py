@@ -184,15 +184,15 @@ def things_to_ask(sentence: str) -> list[str]:
     """Return what the sentence tells the agent to ask for: ``their name``, ``the date``."""
     found: list[str] = []
     for match in _ASKING.finditer(sentence):
-        phrase = re.split(r"\b(?:if|so that|before|because|then|unless|using|with the|and (?:confirm|say|tell|"
-        r"check))\b",
-                          match["what"])[0]  # fmt: skip
-        for part in re.split(r",\s*(?:and\s+)?|\s+and\s+", phrase):
-            part = re.sub(r"\b(?:the )?(?:caller|customer|user|guest|client|patient)'s\b|\btheir\b|"
-            r"\bhis or her\b|^the\b",
-                          "your", part.strip())  # fmt: skip
-            if 0 < len(part) <= 60:
-                found.append(part if re.match(r"(?:your|an?|which|what|how|when|where)\b", part) else f"your {part}")
+        determiner = "your"
+        for part in _PARTS.split(_ASKING_ENDS.split(match["what"])[0]):
+            thing = _THEIR.sub("your", part.strip())
+            if determined := _DETERMINED.match(thing):
+                determiner = determined[0]
+            elif thing:
+                thing = f"{determiner if determiner in ('your', 'the') else 'your'} {thing}"
+            if 0 < len(thing) <= 60 and not _OF_CALLER.search(thing) and not _NO_THING.search(thing):
+                found.append(thing)
     return found[:8]
 
 
@@ -215,4 +215,15 @@ _MANY_CUSTOMERS = re.compile(
     r"(?:^|(?<=[.!?] ))(?:our |all )?(?:customers|callers|clients|users|guests|patients)"
     r"(?= (?:can|may|will|must|have|need|get|are|should|pay|cannot)\b)",
     re.I,
+)
+_ASKING_ENDS = re.compile(
+    r"\b(?:if|so that|before|because|then|unless|using|with the|and (?:confirm|say|tell|check|book|look|repeat))\b"
+)
+_PARTS = re.compile(r",\s*(?:and\s+)?|\s+and\s+")
+_THEIR = re.compile(
+    r"\b(?:(?:the |an? )?(?:caller|customer|user|guest|client|patient)'s|their|his or her|his|her)\b", re.I
+)
+_DETERMINED = re.compile(r"(?:your|the|an?|which|what|how|when|where)\b")
+_NO_THING = re.compile(
+    r"\b(?:one (?:after|by|at)|in turn|step by step|politely|care of|back|rid of)\b|^(?:the|your) (?:call|time)$"
 )

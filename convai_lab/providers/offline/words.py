@@ -27,19 +27,19 @@ def listed(text: str) -> list[str]:
 STOP_WORDS = frozenset(
     listed(
         """
-    a about actually after again ah all also am an and any anybody anyone anything are as at back be
-    because been before being but by bye can cannot can't could did didn't do does doesn't doing don't
-    each either else er erm even ever every fine for from get gets getting give go going good got gonna
-    had has have having he hello help her here hers hey hi him his hmm how i i'd i'll i'm i've if in into
-    is isn't it it's its just kindly know let let's like look looking lot made make many may maybe me
-    might mine mr mrs much must my myself need needs no nope not now of off oh ok okay on one only or
-    other our ours out over own perhaps please pls quite really right said say says see shall she should
-    so some somebody someone something sorry still such sure take tell than thank thanks that that's the
-    their them then there there's these they thing things think this those though to told too try trying
-    uh um up upon us use very wanna want wanted wants was we well were we're what what's when when's
-    where where's which while who who's whom whose why will wish with won't would wouldn't yeah yep yes
-    yet you you'd you'll your you're yours you've long take takes took question ask asking guess mean
-    wonder wondering possible possibly able today's whether currently
+a about actually after again ah all also am an and any anybody anyone anything are as at back be because been
+before being but by bye can cannot can't could did didn't do does doesn't doing don't each either else er erm
+even ever every fine for from get gets getting give go going good got gonna had has have having he hello help
+her here hers hey hi him his hmm how i i'd i'll i'm i've if in into is isn't it it's its just kindly know let
+let's like look looking lot made make many may maybe me might mine mr mrs much must my myself need needs no
+nope not now of off oh ok okay on one only or other our ours out over own perhaps please pls quite really
+right said say says see shall she should so some somebody someone something sorry still such sure take tell
+than thank thanks that that's the their them then there there's these they thing things think this those
+though to told too try trying uh um up upon us use very wanna want wanted wants was we well were we're what
+what's when when's where where's which while who who's whom whose why will wish with won't would wouldn't yeah
+yep yes yet you you'd you'll your you're yours you've bring come comes coming somewhere anywhere happen
+happens long take takes took question ask asking guess mean wonder wondering possible possibly able today's
+whether currently
 """
     )
 )
@@ -79,6 +79,8 @@ gift present
 stock available inventory
 size sizes measure
 account profile login
+allow welcome permit permitted friendly
+moment second minute
 password credentials
 abroad international overseas foreign country countries
 weather temperature forecast rain sunny
