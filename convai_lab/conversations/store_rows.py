@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from typing import Any
 
 from convai_lab.conversations.conversation import Conversation
@@ -80,8 +82,9 @@ def summary_of(row: sqlite3.Row, tools: dict[str, None]) -> dict[str, Any]:
 
 def header_columns(c: Conversation) -> dict[str, Any]:
     """Return what is stored of a conversation besides its turns, after checking that it can be read back."""
-    header = conversation_to_wire(c.with_changes(turns=()))
-    read = conversation_from_wire(header)
+    with _not_too_deep("conversation"):
+        header = json_text(conversation_to_wire(c.with_changes(turns=())), field="conversation")
+        read = conversation_from_wire(json.loads(header))
     return {
         "id": id_text(read.id),
         "agent_id": column_text(read.agent_id),
@@ -94,14 +97,15 @@ def header_columns(c: Conversation) -> dict[str, Any]:
         "parent_id": None if read.parent_id is None else column_text(read.parent_id),
         "started_at": _real(read.started_at),
         "duration_secs": _real(read.duration_secs),
-        "header": json_text(header, field="conversation"),
+        "header": header,
     }
 
 
 def turn_columns(turn: Turn) -> dict[str, Any]:
     """Return what is stored of a turn, after checking that it can be read back."""
-    document = turn_to_wire(turn)
-    read = turn_from_wire(document, "turn")
+    with _not_too_deep("turn"):
+        body = json_text(turn_to_wire(turn), field="turn")
+        read = turn_from_wire(json.loads(body), "turn")
     tools = list(dict.fromkeys(call.name for call in read.tool_calls))
     cost = cost_of_turn(read)
     return {
@@ -110,8 +114,16 @@ def turn_columns(turn: Turn) -> dict[str, Any]:
         "used_model": int(cost.used_model),
         "cost_usd": _real(cost.usd),
         "text_key": name_key(read.text[:SEARCHED_CHARS]),
-        "body": json_text(document, field="turn"),
+        "body": body,
     }
+
+
+@contextlib.contextmanager
+def _not_too_deep(field: str) -> Iterator[None]:
+    try:
+        yield
+    except RecursionError:
+        raise InvalidValueError("cannot be stored: it is nested too deeply or contains itself", field=field) from None
 
 
 def count_turns(connection: sqlite3.Connection, conversation_id: str) -> int:
