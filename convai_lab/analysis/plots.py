@@ -85,8 +85,9 @@ def plot_latency(conversations: Any, *, ax: Axes | None = None) -> Axes:
         words.append(_draw_latency(ax, turns[column].reset_index(drop=True), name, marker))
     if turns["voice_to_voice_ms"].isna().all():
         words.append("These are text turns: voice-to-voice latency was not measured.")
-        ax.text(0.99, 0.97, "text: no voice latency", transform=ax.transAxes, ha="right", va="top", fontsize=9)
+        ax.set_title("text: no voice latency", loc="right", fontsize=9)
     ax.set_xlabel("reply")
+    ax.xaxis.get_major_locator().set_params(integer=True)
     ax.set_ylabel("latency (ms)")
     ax.set_ylim(bottom=0)
     ax.set_title("How long did each reply take?", loc="left")

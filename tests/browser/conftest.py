@@ -1,0 +1,165 @@
+"""A real JupyterLab in a real Chromium: notebooks are opened, run and looked at as a person would."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+
+REQUIRED = os.environ.get("CONVAI_LAB_REQUIRE_BROWSER") == "1"
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+SERVER_STARTS_WITHIN_SECS = 60
+PAGE_READY_MS = 90_000
+
+RUN_CELL = """index => {
+  const notebook = jupyterapp.shell.currentWidget.content;
+  notebook.activeCellIndex = index;
+  notebook.deselectAll();
+  return jupyterapp.commands.execute('notebook:run-cell');
+}"""
+START_CELL = "index => { (" + RUN_CELL + ")(index); }"
+IS_IDLE = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+OUTPUTS = "index => jupyterapp.shell.currentWidget.content.widgets[index].model.toJSON().outputs"
+
+
+def _chromium() -> str:
+    found = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is None or shutil.which("jupyter-lab", path=str(Path(sys.executable).parent)) is None:
+        reason = "needs Chromium and JupyterLab; see the README for the browser tests"
+        pytest.fail(reason) if REQUIRED else pytest.skip(reason)
+    return str(found)
+
+
+class LabServer:
+    """A JupyterLab server of its own, on a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.token = folder, secrets.token_hex(8)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.url = f"http://127.0.0.1:{free.getsockname()[1]}"
+        self.environment = {
+            **os.environ,
+            "CONVAI_LAB_HOME": str(folder / "home"),
+            "JUPYTER_CONFIG_DIR": str(folder / "c"),
+        }
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start the server and wait until it answers."""
+        command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ServerApp.ip=127.0.0.1"]
+        command += [f"--ServerApp.port={self.url.rsplit(':', 1)[1]}", f"--IdentityProvider.token={self.token}"]
+        command += [
+            f"--ServerApp.root_dir={self.folder}",
+            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.news_url=None",
+        ]
+        with (self.folder / "server.log").open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=log, env=self.environment)
+        give_up_at = time.monotonic() + SERVER_STARTS_WITHIN_SECS
+        while time.monotonic() < give_up_at:
+            try:
+                urllib.request.urlopen(f"{self.url}/api?token={self.token}", timeout=1).close()
+                return process
+            except (urllib.error.URLError, TimeoutError, ConnectionError):
+                time.sleep(0.1)
+        process.kill()
+        raise AssertionError((self.folder / "server.log").read_text(errors="replace")[-2000:])
+
+
+class OpenNotebook:
+    """One notebook in one page."""
+
+    def __init__(self, browser: Any, server: LabServer, name: str, *, dark: bool = False) -> None:
+        self.page = browser.new_page(viewport={"width": 1200, "height": 1500})
+        self.problems: list[str] = []
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.goto(f"{server.url}/lab/tree/{name}?reset&token={server.token}")
+        self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=PAGE_READY_MS)
+        if dark:
+            self.page.evaluate("jupyterapp.commands.execute('apputils:change-theme', {theme: 'JupyterLab Dark'})")
+        self.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.ready")
+        self.page.wait_for_function(IS_IDLE, timeout=PAGE_READY_MS)
+
+    def run(self, index: int) -> list[dict[str, Any]]:
+        """Run one cell, wait for its end, and return its outputs."""
+        self.page.evaluate(RUN_CELL, index)
+        return self.outputs(index)
+
+    def start(self, index: int) -> None:
+        """Start one cell and do not wait."""
+        self.page.evaluate(START_CELL, index)
+
+    def outputs(self, index: int) -> list[dict[str, Any]]:
+        """Return the outputs of one cell as the notebook file would hold them."""
+        found: list[dict[str, Any]] = self.page.evaluate(OUTPUTS, index)
+        return found
+
+    def text(self, index: int) -> str:
+        """Return what a reader sees below one cell."""
+        cell = self.page.locator(".jp-Notebook .jp-Cell").nth(index)
+        return str(cell.locator(".jp-OutputArea").inner_text())
+
+    def interrupt(self) -> None:
+        """Press the stop button."""
+        self.page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel')")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    chromium = _chromium()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[LabServer]:
+    server = LabServer(tmp_path_factory.mktemp("jupyter"))
+    process = server.start()
+    yield server
+    process.terminate()
+    process.wait(20)
+
+
+@pytest.fixture
+def open_notebook(browser: Any, lab: LabServer) -> Iterator[Any]:
+    opened: list[OpenNotebook] = []
+
+    def open_cells(cells: list[str] | Path, *, dark: bool = False) -> OpenNotebook:
+        name = f"notebook_{secrets.token_hex(4)}.ipynb"
+        if isinstance(cells, Path):
+            shutil.copy(cells, lab.folder / name)
+        else:
+            kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+            made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=kernel)
+            nbformat.write(made, lab.folder / name)
+        opened.append(OpenNotebook(browser, lab, name, dark=dark))
+        return opened[-1]
+
+    yield open_cells
+    for notebook in opened:
+        notebook.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+        notebook.page.close()
