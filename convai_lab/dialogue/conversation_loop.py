@@ -73,8 +73,9 @@ class ConversationLoop:
         self._secrets: dict[str, Any] = {}
         self._record = Record(conversation, clock, recorder)
         self._context: list[str] = list(own(conversation.extra, CONTEXT, ()))
-        self._marks: list[str] = []
         self._next: Speaker | None = None
+        self._next_marks: tuple[str, ...] = ()
+        self._marks: tuple[str, ...] = ()
         self._running: Reply | None = None
         self._user_done_at: float | None = None
 
@@ -150,7 +151,7 @@ class ConversationLoop:
         """
         system_prompt(agent, self.conversation, variables_of(agent, self.conversation, now=self._clock.wall()))
         self._next = self._speaker.replaced_by(agent, llm)
-        self._marks = list(dict.fromkeys([*self._marks, mark]))
+        self._next_marks = tuple(dict.fromkeys((*self._next_marks, mark)))
 
     def user_silent(self, secs: float) -> Literal["wait", "reply", "end"]:
         """Say what is due after so many seconds without a word from either side: nothing, a reply, or the end.
@@ -190,7 +191,7 @@ class ConversationLoop:
         Returns:
             The changed turn, or None when the agent has not said anything yet.
         """
-        return self.amend(text_heard=well_formed(heard_text), interrupted=True, interrupted_at_secs=self._record.secs())
+        return self.amend(text_heard=user_text(heard_text), interrupted=True, interrupted_at_secs=self._record.secs())
 
     def amend(self, **changes: Any) -> Turn | None:
         """Change the last agent turn by what was measured after it: speech, playout. None when there is none."""
@@ -272,8 +273,7 @@ class ConversationLoop:
         start = now if reply.text_at is None else self._record.secs_at(reply.text_at)
         total_secs = None if how or done_at is None else self._clock.now() - done_at
         draft = reply.turn()
-        marks = tuple(dict.fromkeys([*draft.marks, *self._marks]))
-        self._user_done_at, self._marks = None, []
+        self._user_done_at = None
         return draft.with_changes(
             started_at=self._record.wall_at(start),
             start_secs=start,
@@ -281,7 +281,7 @@ class ConversationLoop:
             interrupted_at_secs=now if how.get("interrupted") else None,
             metrics=reply.meter.metrics(total_secs=total_secs),
             llm_requested=self._speaker.model_asked_for,
-            marks=marks,
+            marks=tuple(dict.fromkeys((*draft.marks, *self._marks))),
             **{**self._speaker.signature(self.conversation), **how},
         )
 
@@ -320,13 +320,15 @@ class ConversationLoop:
             self._record.change(language=outcome.effect.language)
 
     def _let_next_speak(self) -> None:
+        """Let an agent that was changed or takes over speak from now on; its first turn is marked."""
         if self._next is not None:
             self._speaker, self._next = self._next, None
+        self._marks, self._next_marks = self._next_marks, ()
 
     async def _hand_over(self, transfer: AgentTransfer) -> Turn | None:
         """Let the next agent take over; returns its first message when it has one to say."""
-        await self._clock.sleep(transfer.delay_secs)
         self.use_agent(*transfer.to, mark="transfer")
+        await self._clock.sleep(transfer.delay_secs)
         text = transfer.to.agent.first_message if transfer.with_first_message else ""
         if not text.strip():
             return None

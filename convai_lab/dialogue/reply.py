@@ -156,7 +156,7 @@ class Reply:
 
     async def _ask(self) -> AsyncGenerator[ReplyText, None]:
         """Send one request and take in its answer."""
-        meter = self.meter.new_request()
+        meter, self._finish_reason = self.meter.new_request(), None
         stream = self._llm.stream(self._around.request(self._rounds[:-1]))
         done: Done | None = None
         try:

@@ -27,6 +27,7 @@ def test_a_cancelled_reply_is_recorded_as_far_as_it_got_and_the_cancellation_goe
     bench.run(talk())
     turn = bench.recorder.turns[-1]
     assert (turn.text, turn.interrupted, turn.interrupted_at_secs) == ("One two", True, 1.5)
+    assert turn.finish_reason is None
     assert turn.metrics.llm_ttft_ms == 0
     assert turn.metrics.total_ms is None
     assert turn.metrics.output_tokens is None

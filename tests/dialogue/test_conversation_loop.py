@@ -178,6 +178,24 @@ def test_a_live_edit_holds_from_the_next_reply_and_is_marked(bench: Any, turn_of
     assert loop.conversation.last_version == 4
 
 
+def test_an_edit_during_a_reply_marks_the_turn_after_it(bench: Any) -> None:
+    loop = bench.loop(["One two.", "Three.", "Four."])
+
+    async def talk() -> None:
+        loop.user_said("a")
+        async for _ in loop.reply():
+            loop.use_agent(Agent(prompt="q", version=4), bench.llm)
+            loop.say("hm", mark=FILLER)
+        await bench.say(loop, "b")
+        await bench.say(loop, "c")
+
+    bench.run(talk())
+    spoken = {turn.text: (turn.agent_version, turn.marks) for turn in loop.conversation if turn.role == "agent"}
+    assert spoken["One two."] == (3, ())
+    assert spoken["Three."] == (4, ("live_edit",))
+    assert spoken["Four."] == (4, ())
+
+
 def test_an_edit_that_lacks_a_variable_changes_nothing(bench: Any, turn_of: Any) -> None:
     loop = bench.loop(["One."])
     with pytest.raises(MissingVariableError):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from convai_lab.agents.agent import Agent
 from convai_lab.conversations.turn import ToolCall
@@ -22,6 +24,20 @@ def test_text_before_and_after_a_tool_call_is_one_turn(bench: Any, text_of: Any,
     assert [c.name for c in turn.tool_calls] == ["order_status"]
     assert [r.value for r in turn.tool_results] == ["ok"]
     assert len(loop.conversation.turns) == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.lists(st.lists(st.text(max_size=6), max_size=4), min_size=1, max_size=5))
+def test_what_is_streamed_is_what_is_recorded(new_bench: Any, text_of: Any, turn_of: Any, rounds: Any) -> None:
+    bench = new_bench()
+    *before, last = rounds
+    script = [Reply(pieces, [call("order_status", order_id=str(n))]) for n, pieces in enumerate(before)]
+    loop = bench.loop([*script, Reply(last)], tool=lambda c: "ok")
+    (events,) = bench.exchange(loop, "Go")
+    turn = turn_of(events)
+    assert text_of(events) == turn.text
+    assert turn.text.replace(" ", "") == "".join("".join(r) for r in rounds).replace(" ", "").replace("\x00", "\ufffd")
+    assert sum(chars for chars, _ in turn.extra.get("convai_lab", {}).get("rounds", [])) in (0, len(turn.text))
 
 
 def test_events_come_in_the_order_in_which_things_happen(bench: Any) -> None:

@@ -172,6 +172,7 @@ def test_another_agent_takes_over_and_says_its_first_message(bench: Any) -> None
         ("Tech here!", "agent_tech", ("transfer",)),
     ]
     assert turns[1].start_secs == 1.5
+    assert second[-1].turn.marks == ()
     assert (second[-1].turn.agent_id, second[-1].turn.llm_requested) == ("agent_tech", "other-model")
     assert [t.role for t in loop.conversation] == ["user", "agent", "agent", "user", "agent"]
 

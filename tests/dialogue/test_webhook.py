@@ -14,7 +14,7 @@ import pytest
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import WebhookTool
-from convai_lab.clock import SystemClock
+from convai_lab.clock import SystemClock, VirtualClock
 from convai_lab.conversations.turn import ToolCall, ToolResult
 from convai_lab.dialogue.tool_runner import ToolRunner
 
@@ -373,6 +373,21 @@ async def test_a_body_without_described_properties_is_what_the_model_gives(serve
     tool = WebhookTool(name="t", url=server.url, method="POST", body_schema={"type": "object", "description": "any"})
     await run(tool, {"body": {"a": [1, 2]}})
     assert json.loads(server.bodies[0]) == {"a": [1, 2]}
+
+
+def test_a_webhook_called_in_virtual_time_holds_the_clock_while_it_runs() -> None:
+    clock = VirtualClock()
+    server = Server()
+
+    async def call() -> ToolResult:
+        listening = await clock.outside(lambda: asyncio.start_server(server.serve, "127.0.0.1", 0), took=0)
+        server.port = listening.sockets[0].getsockname()[1]
+        tool = WebhookTool(name="t", url=server.url + "/a")
+        return await ToolRunner(Agent(tools=(tool,)), clock=clock).run(ToolCall(id="c1", name="t"))
+
+    result = clock.run(call())
+    assert result.value == '{"ok":  true}'
+    assert 0 < result.latency_secs < 5  # type: ignore[operator]
 
 
 async def test_a_server_that_never_answers_is_a_time_out(server: Server) -> None:
