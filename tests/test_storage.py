@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import os
 import sqlite3
 import stat
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from convai_lab import storage
 from convai_lab.errors import InvalidValueError, StorageError
 from convai_lab.storage import Database, Page, cursor_after, json_text, key_in_cursor, name_key, open_database, page_of
+from convai_lab.storage import database as database_module
 
 TABLE = (("CREATE TABLE t (n INTEGER)",),)
 
@@ -38,6 +40,10 @@ def run(script: str, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def test_the_example_of_the_database_runs() -> None:
+    assert doctest.testmod(database_module) == (0, 4)
 
 
 def test_what_was_written_is_read_by_another_object(db: Database) -> None:

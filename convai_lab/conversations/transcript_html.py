@@ -49,7 +49,7 @@ def _header(c: Conversation) -> Markup:
     agent = words.clean(c.agent_name or c.agent_id or "agent")
     ids = words.clean(c.id if not c.agent_name else f"{c.id}, agent {c.agent_id}")
     lines = [
-        Markup('<strong>{}</strong> <code style="{}">{}</code>').format(agent, _SMALL, ids),
+        Markup('<strong>{}</strong> <code style="background:transparent;{}">{}</code>').format(agent, _SMALL, ids),
         Markup('<span style="{}">{}</span>').format(_SMALL, " · ".join(words.facts(c))),
     ]
     if c.analysis.summary:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import doctest
 import pickle
 from typing import Any
 
 import pytest
 
 import convai_lab
+from convai_lab.conversations import conversation as conversation_module
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import Turn, TurnMetrics
 from convai_lab.conversations.wire_format import conversation_to_wire
@@ -21,6 +23,10 @@ def test_its_repr_is_one_short_line() -> None:
     assert repr(TALK) == "Conversation('conv_1', agent='support', 2 turns, done)"
     one = Conversation(id="c", agent_id="agent_1", status="in-progress", turns=TALK.turns[:1])
     assert repr(one) == "Conversation('c', agent='agent_1', 1 turn, in-progress)"
+
+
+def test_its_example_runs() -> None:
+    assert doctest.testmod(conversation_module) == (0, 1)
 
 
 def test_it_is_a_sequence_of_turns() -> None:
