@@ -11,8 +11,8 @@ from typing import Any, ClassVar, NamedTuple
 from convai_lab.agents.platform_value import PlatformValue
 from convai_lab.agents.tools import Tool
 from convai_lab.agents.turn_taking import TurnTaking
+from convai_lab.agents.voices import DEFAULT_VOICE
 
-DEFAULT_VOICE = "Eric"
 DEFAULT_TTS_MODEL = "eleven_flash_v2"
 DEFAULT_MAX_DURATION_SECS = 600
 DEFAULT_CLIENT_EVENTS = (

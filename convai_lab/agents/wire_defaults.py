@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from convai_lab.agents.plain_json import plain_json
+from convai_lab.agents.plain_json import oversize, plain_json
 from convai_lab.agents.wire_fields import MISSING, WireField, default_of, root, section
 
 BUILT_IN_TOOLS = (
@@ -60,6 +60,8 @@ def merge(doc: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:
     Null takes an entry away from an object whose keys the user chooses (variables, data to collect, workflow
     nodes). A system tool that the update takes out of either of its two places is gone from both.
     """
+    if oversize(patch):
+        return {**doc, **patch}  # for `problems_in` to refuse
     merged = plain_json(doc)
     _drop_built_in_tools(merged, patch)
     result: dict[str, Any] = _merged(merged, patch, root())
@@ -109,15 +111,16 @@ def _is_default(value: Any, wire_field: WireField) -> bool:
 
 
 def _merged(doc: Any, patch: Any, wire_field: WireField | None) -> Any:
-    if not isinstance(doc, dict) or not isinstance(patch, Mapping):
+    if not isinstance(patch, Mapping):
         return plain_json(patch)
+    merged = doc if isinstance(doc, dict) else {}
+    known = wire_field.for_value(patch) if wire_field is not None else None
     for name, inner in patch.items():
-        if inner is None and wire_field is not None and wire_field.kind == "map":
-            doc.pop(name, None)
-            continue
-        known = wire_field.child(name) if wire_field is not None else None
-        doc[name] = _merged(doc[name], inner, known) if name in doc else plain_json(inner)
-    return doc
+        if inner is None and known is not None and known.kind == "map":
+            merged.pop(name, None)
+        else:
+            merged[name] = _merged(merged.get(name), inner, known.child(name) if known is not None else None)
+    return merged
 
 
 def _drop_built_in_tools(doc: dict[str, Any], patch: Mapping[str, Any]) -> None:

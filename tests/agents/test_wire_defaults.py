@@ -142,3 +142,18 @@ def test_an_update_of_something_else_keeps_the_system_tools() -> None:
 
 def test_merging_a_document_with_itself_changes_nothing(full_document: dict[str, Any]) -> None:
     assert with_defaults(merge(full_document, full_document)) == full_document
+
+
+def test_an_endless_update_is_merged_without_recursion_for_the_check_to_refuse() -> None:
+    patch: dict[str, Any] = {}
+    for _ in range(5000):
+        patch = {"conversation_config": patch}
+    assert "must not be nested" in problems_in(merge(with_defaults({}), normalise(patch)))[0].msg
+
+
+def test_null_entries_of_a_map_that_is_new_are_not_kept() -> None:
+    patch = {"conversation_config": {"agent": {"prompt": {"custom_llm": {"url": "u", "request_headers": {"a": None}}}}}}
+    assert _prompt(merge(with_defaults({}), patch))["custom_llm"] == {"url": "u", "request_headers": {}}
+    assert merge({}, {"platform_settings": {"data_collection": {"mail": None}}}) == {
+        "platform_settings": {"data_collection": {}}
+    }
