@@ -25,23 +25,6 @@ from convai_lab.storage import open_database
 REPEATS = 15
 LONG = 1_000
 WORDS = ("where", "is", "my order", "please", "change", "the address", "of", "parcel", "refund", "tomorrow", "thanks")
-    "where",
-    "is",
-    "my",
-    "order",
-    "please",
-    "change",
-    "the",
-    "address",
-    "of",
-    "parcel",
-    "refund",
-    "tomorrow",
-    "invoice",
-    "thanks",
-    "calm",
-    "agent",
-]
 
 
 def median_ms(work: Callable[[], Any], repeats: int = REPEATS) -> float:
