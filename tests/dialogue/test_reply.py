@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from convai_lab.agents.agent import Agent
@@ -26,7 +26,7 @@ def test_text_before_and_after_a_tool_call_is_one_turn(bench: Any, text_of: Any,
     assert len(loop.conversation.turns) == 2
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.lists(st.text(max_size=6), max_size=4), min_size=1, max_size=5))
 def test_what_is_streamed_is_what_is_recorded(new_bench: Any, text_of: Any, turn_of: Any, rounds: Any) -> None:
     bench = new_bench()
