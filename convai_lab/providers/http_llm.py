@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -33,6 +34,7 @@ from convai_lab.providers.streaming import (
     read_whole,
     vendor_errors,
 )
+from convai_lab.providers.tool_names import whole_text
 from convai_lab.settings import Secret, scrub
 
 END_MARK = "[DONE]"
@@ -169,9 +171,14 @@ class HttpLLM:
 
     @contextlib.asynccontextmanager
     async def _open(self, request: ChatRequest) -> AsyncIterator[httpx.Response]:
-        headers = {"accept": "text/event-stream", **self._extra_headers, **self.headers()}
+        headers = {
+            "accept": "text/event-stream",
+            "content-type": "application/json",
+            **self._extra_headers,
+            **self.headers(),
+        }
         with vendor_errors(self.provider, self.model):
-            sent = self._http.build_request("POST", self._url(), json=self._body(request), headers=headers)
+            sent = self._http.build_request("POST", self._url(), content=self._encoded(request), headers=headers)
             async with self._clock.timeout(FIRST_ANSWER_SECS):
                 response = await self._http.send(sent, stream=True)
         try:
@@ -239,6 +246,17 @@ class HttpLLM:
         """Return the body without what this model has refused before; `extra_body` has the last word."""
         body = {name: value for name, value in self.body(request).items() if name not in self._refused}
         return body | dict(request.extra_body)
+
+    def _encoded(self, request: ChatRequest) -> bytes:
+        try:
+            text = json.dumps(self._body(request), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        except (TypeError, ValueError, RecursionError) as error:
+            raise ProviderRequestError(
+                f"the request cannot be written as JSON ({error}); look at the tools' parameters and extra_body",
+                provider=self.provider,
+                model=self.model,
+            ) from None
+        return whole_text(text).encode()
 
     def _adapt(self, refused: Refused, request: ChatRequest) -> bool:
         """Leave out the parameter that the vendor says this model does not take; false when it is something else."""

@@ -69,7 +69,7 @@ def safe_id(call_id: str) -> str:
     """Return an id of a tool call that every vendor takes; the same id always gives the same."""
     if _ALLOWED_ID.fullmatch(call_id):
         return call_id
-    return "call_" + hashlib.blake2b(call_id.encode(), digest_size=16).hexdigest()
+    return "call_" + hashlib.blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
 
 
 def new_call(
@@ -82,7 +82,7 @@ def new_call(
     parsed = _parse(arguments)
     more = {} if parsed is not None else {RAW_ARGUMENTS: whole_text(arguments)}
     return ToolCall(
-        id=id or clock.new_id("call_"),
+        id=whole_text(id) or clock.new_id("call_"),
         name=names.back(whole_text(name)),
         arguments=parsed or {},
         extra={**(extra or {}), **more},
