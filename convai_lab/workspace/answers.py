@@ -64,7 +64,7 @@ def parsed(answer: Answer, *, asked: str, who: str) -> Any:
         raise PlatformError(
             f"{who} answered {asked} with {kind} that is not JSON; is the base URL that of an Agents platform?",
             status=answer.status,
-            body=_readable(answer.body),
+            body=settings.scrub(_readable(answer.body)),
         ) from None
 
 
@@ -73,7 +73,11 @@ def document(value: Any, *, asked: str, who: str) -> dict[str, Any]:
     if isinstance(value, dict):
         return value
     shown = "nothing" if value is None else type(value).__name__
-    raise PlatformError(f"{who} answered {asked} with {shown} instead of a JSON object", status=200, body=value)
+    raise PlatformError(
+        f"{who} answered {asked} with {shown} instead of a JSON object",
+        status=200,
+        body=settings.scrub(repr(value)[:MAX_ERROR_BYTES]),
+    )
 
 
 def refusal(answer: Answer, *, asked: str, who: str, retry_after: float | None = None) -> PlatformError:

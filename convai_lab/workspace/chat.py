@@ -12,6 +12,7 @@ from typing import Any
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool, WebhookTool
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.transcript import transcript_text
 from convai_lab.errors import ConvaiLabError, ConversationClosedError, InvalidValueError, PlatformError
 from convai_lab.workspace.agents import AgentRef, Agents
 from convai_lab.workspace.caller import Caller
@@ -26,6 +27,7 @@ SIGNED_URL_ROUTE = "/v1/convai/conversation/get-signed-url"
 SOURCE = "unknown"
 """The platform's word for a client that is none of the vendor's own."""
 MAX_EARLIER_CHARS = 20_000
+SYSTEM_PREFIX = "system__"
 PARTIAL_LIMIT_SECS = 5.0
 TOOL_MARGIN_SECS = 30.0
 
@@ -81,20 +83,22 @@ class Line:
                     )
                 await live.say(message)
             await live.close()
-            return await self.record(live, opening)
-        except BaseException:
+            return await self.record(live.conversation_id or "", opening)
+        except BaseException as error:
+            held.conversation_id = live.conversation_id if live else getattr(error, "conversation_id", None)
             if live is not None:
-                await self._keep(live, opening, held)
+                await live.abandon()
+            await self._keep(opening, held)
             raise
 
     async def open(self, opening: Opening, caller: Caller) -> LiveConversation:
         """Open a conversation and hear the first message out."""
         variables = checked_variables(opening.variables)
+        earlier = await self._earlier(opening.continue_from)
         agent = await self._agents.refreshed(opening.agent)
         is_ours = await self._transport.is_ours()
-        earlier = None if opening.continue_from is None else conversation_id_of(opening.continue_from)
-        transcript = await self._transcript(earlier) if earlier and not is_ours else None
-        url, headers = await self._address(agent, earlier if is_ours else None)
+        told = None if earlier is None or is_ours else earlier
+        url, headers = await self._address(agent, earlier.id if earlier and is_ours else None)
         socket = await open_socket(url, headers=headers, who=self._transport.who)
         live = LiveConversation(
             socket,
@@ -107,32 +111,32 @@ class Line:
         )
         try:
             await live.open(
-                initiation(variables, opening.user_id),
+                initiation(_variables_of(earlier) | variables, opening.user_id),
                 has_first_message=bool(agent.first_message) and not (earlier and is_ours),
-                note=None if transcript is None else f"a new conversation that was told the transcript of {earlier}",
+                note=f"a new conversation that was told the transcript of {told.id}" if told else None,
             )
-            if transcript is not None:
-                await live.context(transcript)
+            if told:
+                await live.context(_as_context(told))
         except BaseException as error:
             await live.abandon()
             Held(live.conversation_id).attach(error)
             raise
         return live
 
-    async def record(self, live: LiveConversation, opening: Opening) -> Conversation:
+    async def record(self, conversation_id: str, opening: Opening) -> Conversation:
         """Return what the platform recorded of a conversation that is over."""
-        found = await self.conversations.fetch_ended(live.conversation_id or "")
+        found = await self.conversations.fetch_ended(conversation_id)
         if opening.continue_from is not None and not await self._transport.is_ours():
             return found.with_changes(parent_id=conversation_id_of(opening.continue_from))
         return found
 
-    async def _keep(self, live: LiveConversation, opening: Opening, held: Held) -> None:
-        """Close a conversation that failed or was interrupted, and keep what the platform has of it."""
-        held.conversation_id = live.conversation_id
-        await live.abandon()
+    async def _keep(self, opening: Opening, held: Held) -> None:
+        """Keep what the platform has of a conversation that failed or was interrupted."""
+        if held.conversation_id is None:
+            return
         with contextlib.suppress(ConvaiLabError, TimeoutError):
             async with asyncio.timeout(PARTIAL_LIMIT_SECS):
-                held.conversation = await self.record(live, opening)
+                held.conversation = await self.record(held.conversation_id, opening)
 
     async def _address(self, agent: Agent, continued: str | None) -> tuple[str, dict[str, str]]:
         """Return the signed URL to connect to, and the headers that go with it."""
@@ -150,12 +154,28 @@ class Line:
             return url, {}
         return url, {KEY_HEADER: place.key.reveal()}
 
-    async def _transcript(self, conversation_id: str) -> str:
-        from convai_lab.conversations.transcript import transcript_text
+    async def _earlier(self, given: ConversationRef | None) -> Conversation | None:
+        """Return the conversation to go on with: its variables are used again, and the cloud is told its words."""
+        if given is None or isinstance(given, Conversation):
+            return given
+        return await self.conversations.fetch(conversation_id_of(given))
 
-        text = transcript_text(await self.conversations.fetch(conversation_id))
-        kept = text if len(text) <= MAX_EARLIER_CHARS else "…" + text[-MAX_EARLIER_CHARS:]
-        return f"This goes on from an earlier conversation between the two of you. Its transcript:\n{kept}"
+
+def _as_context(earlier: Conversation) -> str:
+    """Return what a new conversation is told about an earlier one."""
+    text = transcript_text(earlier)
+    kept = text if len(text) <= MAX_EARLIER_CHARS else "…" + text[-MAX_EARLIER_CHARS:]
+    return f"This goes on from an earlier conversation between the two of you. Its transcript:\n{kept}"
+
+
+def _variables_of(earlier: Conversation | None) -> dict[str, Any]:
+    """Return the variables of an earlier conversation that are not the platform's own."""
+    values = {} if earlier is None else earlier.variables
+    return {
+        name: value
+        for name, value in values.items()
+        if isinstance(value, str | int | float | bool) and not name.startswith(SYSTEM_PREFIX)
+    }
 
 
 def initiation(variables: Mapping[str, Any], user_id: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from convai_lab.errors import ConversationClosedError, PlatformError
 from convai_lab.workspace.caller import Caller
 from convai_lab.workspace.closing import closed_error, failure_in
 from convai_lab.workspace.events import Ended, SessionEvent, Started, UserTurn
-from convai_lab.workspace.reply import ReplyTracker
+from convai_lab.workspace.reply import REPLY_FRAMES, ReplyTracker
 from convai_lab.workspace.socket import NORMAL_CLOSE, Closed, Socket, SocketClosed
 from convai_lab.workspace.tools import ToolDesk
 
@@ -21,6 +21,8 @@ FIRST_MESSAGE_SECS = 10.0
 """How long a first message that the agent is known to have may take; text agents on the cloud may not send it."""
 REPLY_LIMIT_SECS = 90.0
 """How long nothing may happen in a reply; tools of ours that are still running do not count."""
+FOLLOWED = frozenset({"client_tool_call", "error", *REPLY_FRAMES})
+"""The frames that are kept in order; all others, such as audio, are passed over as they arrive."""
 FAILURE_SECS = 2.0
 """How long after an error event the close may take."""
 
@@ -58,8 +60,9 @@ class LiveConversation:
 
     async def open(self, initiation: Mapping[str, Any], *, has_first_message: bool, note: str | None = None) -> None:
         """Start the conversation, and hear the first message out when the agent has one."""
-        await self._send(initiation)
         self._start(self._read())
+        with contextlib.suppress(SocketClosed):  # whoever closed at once may have said why: that is read below
+            await self._socket.send(initiation)
         await self._until(lambda: self.conversation_id is not None, OPEN_LIMIT_SECS, "start the conversation")
         await self._tell(Started(self.conversation_id or "", note))
         self._start(self._follow())
@@ -92,12 +95,11 @@ class LiveConversation:
 
     async def close(self) -> None:
         """End the conversation from this side; harmless when it is over."""
-        was_open = self.closed is None
-        await self._socket.close()
-        self.closed = self.closed or Closed(NORMAL_CLOSE, "user")
+        if self.closed is not None:
+            return await self.abandon()
+        self.closed = Closed(NORMAL_CLOSE, "user")
         await self.abandon()
-        if was_open and self.conversation_id is not None:
-            await self._caller.tell(Ended("user"))
+        return await self._caller.tell(Ended("user"))
 
     async def abandon(self) -> None:
         """Stop everything without telling anybody; harmless when repeated."""
@@ -129,7 +131,7 @@ class LiveConversation:
                     await self._socket.send({"type": "pong", "event_id": (event or {}).get("event_id")})
                 elif kind == "conversation_initiation_metadata":
                     self._begun(frame)
-                else:
+                elif kind in FOLLOWED:
                     self._frames.put_nowait(frame)
         except SocketClosed as closed:
             self._finished(closed.how)
@@ -223,10 +225,7 @@ class LiveConversation:
     async def _send(self, frame: Mapping[str, Any]) -> None:
         try:
             await self._socket.send(frame)
-        except SocketClosed as closed:
-            if not self._tasks:
-                self._end(closed.how)
-                raise self._error() from None
+        except SocketClosed:
             await self._until(lambda: False, FAILURE_SECS, "say why it closed")
 
     async def _reply_is_over(self) -> None:

@@ -144,10 +144,7 @@ class LocalProcess:
         try:
             self._place_of_process = Place(_address(line), self._api_key())
         except _NotStarted as reason:
-            said = process.poll()
-            process.kill()
-            process.wait()
-            code = f" (it ended with code {said})" if said is not None else ""
+            code = _end_code(process)
             raise PlatformProcessError(
                 f"the local platform did not start{code}: {reason}; the end of {self.log_file}:\n{self._tail()}"
             ) from None
@@ -198,6 +195,16 @@ class LocalProcess:
         return scrub("\n".join(text.splitlines()[-TAIL_LINES:])) or "(the log is empty)"
 
 
+def _end_code(process: subprocess.Popen[bytes]) -> str:
+    """Make sure that a process is over, and say with which code it ended if it did so by itself."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        # whoever printed nothing is about to be gone; whoever keeps its output open is not waited for
+        return f" (it ended with code {process.wait(DIED_LIMIT_SECS)})"
+    process.kill()
+    process.wait()
+    return ""
+
+
 class _NotStarted(Exception):
     """Why a process is not the platform."""
 
@@ -206,6 +213,7 @@ class _FirstLine:
     """Reads the first line that a process prints, and throws away the rest so that it never blocks."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        assert process.stdout is not None
         self._stdout = process.stdout
         self._line = b""
         self._complete = threading.Event()
@@ -216,9 +224,8 @@ class _FirstLine:
         return self._line if self._complete.wait(limit_secs) else None
 
     def _read(self) -> None:
-        read = self._stdout.read if self._stdout is not None else lambda _: b""
-        with contextlib.suppress(OSError, ValueError):
-            while part := read(4096):
+        with contextlib.suppress(OSError, ValueError), self._stdout as stdout:
+            while part := stdout.read(4096):
                 if not self._complete.is_set():
                     self._line += part
                     if b"\n" in part or len(self._line) > MAX_FIRST_LINE_BYTES:

@@ -20,6 +20,16 @@ PARTS_ONLY_SECS = 2.0
 """How long after the last part the complete answer may be missing before the parts count as the answer."""
 DOUBT_SECS = 5.0
 """How long to wait for more words when a tool elsewhere answered after what looked like the whole reply."""
+REPLY_FRAMES = frozenset(
+    {
+        "agent_chat_response_part",
+        "agent_response",
+        "agent_tool_request",
+        "agent_tool_response",
+        "agent_tool_response_full_payload",
+    }
+)
+"""The frames that `ReplyTracker` learns from."""
 END_CALL = "end_call"
 SILENT_TOOLS = frozenset({"skip_turn", END_CALL})
 """System tools after which the agent says nothing more in this turn."""

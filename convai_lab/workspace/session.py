@@ -146,7 +146,7 @@ class Session:
         if self._record is None:
             live = self._opened()
             await live.close()
-            self._record = await self._line.record(live, self._opening)
+            self._record = await self._line.record(self.conversation_id, self._opening)
         return self._record
 
     async def _abandon(self) -> None:

@@ -126,6 +126,7 @@ async def open_socket(url: str, *, headers: Mapping[str, str], who: str) -> WebS
             url,
             additional_headers=dict(headers),
             max_size=MAX_FRAME_BYTES,
+            max_queue=None,  # a full queue would stop reading, and then the goodbye is never heard
             open_timeout=OPEN_TIMEOUT_SECS,
             close_timeout=CLOSE_TIMEOUT_SECS,
             proxy=None if is_loopback(url) else True,
