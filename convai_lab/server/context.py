@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 class FindLLM(Protocol):
     """Finds the language model of a name; `providers.registry.find_llm` fits."""
 
-    def __call__(self, model: str, *, custom: CustomLLM | None = None, clock: Clock | None = None) -> LLM:
+    def __call__(
+        self,
+        model: str,
+        *,
+        custom: CustomLLM | None = None,
+        clock: Clock | None = None,
+        own_ports: Collection[int] = (),
+    ) -> LLM:
         """Return the model, or raise the error that says why there is none."""
 
 
@@ -103,7 +110,10 @@ def busy(conversation_id: str) -> Refusal:
 
 @dataclass(kw_only=True)
 class Platform:
-    """One running local platform: its stores, its rules, and what is going on in it."""
+    """One running local platform: its stores, its rules, and what is going on in it.
+
+    `own_ports` tells which ports of this machine tools and models must never reach.
+    """
 
     clock: Clock
     home: Path
@@ -112,7 +122,7 @@ class Platform:
     conversations: ConversationStore
     find_llm: FindLLM
     owner: str = ""
-    own_ports: tuple[int, ...] = ()
+    own_ports: Callable[[], Collection[int]] = tuple
     times: SocketTimes = field(default_factory=SocketTimes)
     live: LiveConversations = field(default_factory=LiveConversations)
     rates: Rates = field(init=False)

@@ -53,6 +53,7 @@ class ConversationSession:
         self._record = ConversationRecord(platform, admitted)
         self._tools = ClientToolCalls(outbox, platform.clock, event_id=lambda: self._event_id)
         self._pings = Pings(outbox, platform.clock, every_secs=platform.times.ping)
+        self._own_ports = platform.own_ports()
         self._event_id = 0
         self._early: list[object] = []
         self._refused_audio = False
@@ -114,7 +115,7 @@ class ConversationSession:
             agent,
             client_tool=self._tools.run,
             clock=self._clock,
-            own_ports=self._platform.own_ports,
+            own_ports=self._own_ports,
             find_agent=self._find_agent,
         )
         return ConversationLoop(
@@ -129,7 +130,9 @@ class ConversationSession:
         )
 
     def _find_llm(self, agent: Agent) -> LLM:
-        return self._platform.find_llm(agent.llm or OFFLINE, custom=agent.custom_llm, clock=self._clock)
+        return self._platform.find_llm(
+            agent.llm or OFFLINE, custom=agent.custom_llm, clock=self._clock, own_ports=self._own_ports
+        )
 
     async def _find_agent(self, agent_id: str) -> NextAgent:
         agent = agent_from_wire(self._platform.agents.get(agent_id))

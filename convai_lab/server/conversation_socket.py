@@ -9,6 +9,7 @@ from convai_lab.server.admission import Admitted, admit, check_page
 from convai_lab.server.answers import Refusal, refusal_answer
 from convai_lab.server.context import Platform
 from convai_lab.server.conversation_session import ConversationSession
+from convai_lab.server.current_reply import crash
 from convai_lab.server.socket_events import REFUSED, Problem
 from convai_lab.server.socket_wire import Inbox, Outbox
 
@@ -35,6 +36,8 @@ async def conversation_socket(websocket: WebSocket) -> None:
         await outbox.fail(problem)
     except Refusal as refusal:
         await outbox.fail(Problem(REFUSED, refusal.word, refusal.message))
+    except Exception as error:  # the edge: one socket
+        await outbox.fail(crash(error))
 
 
 async def deny(websocket: WebSocket, refusal: Refusal) -> None:

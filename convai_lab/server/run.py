@@ -29,12 +29,13 @@ from convai_lab.server.app import build_app
 from convai_lab.server.auth import MIN_KEY_CHARS, key_file, load_or_make_key
 from convai_lab.server.context import FindLLM, Platform
 from convai_lab.server.lifetime import OwnerLock, end_at_the_latest
+from convai_lab.server.ports import jupyter_ports
 from convai_lab.settings import Secret
 from convai_lab.storage import Database, open_database
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8300
 PLATFORM_FILE = "platform.json"
-FIRST_NEEDED = ("convai_lab.providers.offline_llm", "jsonschema")
+FIRST_NEEDED = ("convai_lab.providers.offline_llm", "jupyter_core.paths", "jsonschema")
 MAX_SOCKET_BYTES = 4 * 1024 * 1024
 """What the websocket layer refuses outright; larger frames than ours allow are answered with an error first."""
 SHUTDOWN_SECS = 1
@@ -115,7 +116,7 @@ class PlatformServer:
             conversations=ConversationStore(database, self.clock),
             find_llm=self.find_llm,
             owner=owner,
-            own_ports=(port,),
+            own_ports=lambda: jupyter_ports() | {port},
         )
 
     def _serve(self, platform: Platform, listening: socket.socket, when_ready: Callable[[], None]) -> None:
@@ -230,6 +231,12 @@ def log_to_stderr() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_ScrubbingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    logging.getLogger("uvicorn.error").addFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """Leave out what uvicorn says of every connection that we turn away on purpose."""
+    return "without completing handshake" not in record.getMessage()
 
 
 class _ScrubbingFormatter(logging.Formatter):

@@ -153,14 +153,15 @@ class Bench:
             conversations=ConversationStore(database, clock),
             find_llm=self._find,
             owner="owner-1",
-            own_ports=(8300,),
+            own_ports=lambda: (8300,),
         )
 
-    def _find(self, model: str, *, custom: Any = None, clock: Clock | None = None) -> LLM:
+    def _find(self, model: str, *, own_ports: Any, **more: Any) -> LLM:
+        assert 8300 in own_ports
         self.asked_models.append(model)
         found = self.llm
         if not hasattr(found, "stream"):
-            found = found(model, custom=custom, clock=clock)  # type: ignore[operator]
+            found = found(model, **more)  # type: ignore[operator]
         return found  # type: ignore[return-value]
 
     def make_agent(self, **changes: Any) -> str:

@@ -30,6 +30,7 @@ from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.store import ConversationStore
 from convai_lab.errors import InvalidValueError, PlatformProcessError
 from convai_lab.server.lifetime import OwnerLock
+from convai_lab.server.ports import ports_in
 from convai_lab.server.run import Options, PlatformServer, log_to_stderr, serve
 from convai_lab.settings import Secret
 from convai_lab.storage import open_database
@@ -293,3 +294,13 @@ def test_starting_does_not_import_what_is_heavy() -> None:
     )
     result = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, check=True)
     assert result.stdout.decode().strip() == "[]"
+
+
+def test_tools_never_reach_jupyter(tmp_path: Path) -> None:
+    contents = ['{"port": 8888}', '{"port": "9"}', '{"port": 99999}', "[1]", "no json", "[" * 100_000, ""]
+    for number, content in enumerate(contents):
+        (tmp_path / f"jpserver-{number}.json").write_text(content)
+    (tmp_path / "nbserver-1.json").write_text('{"port": 8889}')
+    (tmp_path / "kernel-1.json").write_text('{"port": 1}')
+    assert ports_in(tmp_path) == {8888, 8889}
+    assert ports_in(tmp_path / "nowhere") == set()
