@@ -64,6 +64,10 @@ supported_voices.*.voice_id            string! 1..200
 supported_voices.*.stability           number? 0..1
 supported_voices.*.speed               number? 0.7..1.2
 supported_voices.*.similarity_boost    number? 0..1
+supported_voices.*.description         string? 0..10000
+supported_voices.*.language            string? 0..35
+supported_voices.*.model_family        turbo|flash|multilingual|v3_conversational?
+supported_voices.*.optimize_streaming_latency integer? 0..4
 expressive_mode                        boolean = true
 suggested_audio_tags                   list 0..20 = []
 suggested_audio_tags.*                 object
@@ -79,6 +83,12 @@ text_normalisation_type                system_prompt|elevenlabs = "system_prompt
 pronunciation_dictionary_locators      list = []
 enable_phoneme_tags                    boolean = true
 audio_effects                          object? = null
+audio_effects.filter_preset_id         string? = null
+audio_effects.distance                 number 0..1 = 0.0
+audio_effects.environment_id           string? = null
+audio_effects.background_noise_id      string? = null
+audio_effects.send_level               number 0..1 = 1.0
+audio_effects.seed                     integer? = null
 
 [conversation_config.conversation]
 text_only                              boolean = false
@@ -94,7 +104,9 @@ monitoring_enabled                     boolean = false
 monitoring_events                      list = []
 monitoring_events.*                    @client_event
 dtmf_input_settings                    object? = null
-dtmf_input_settings.dtmf_input_timeout number 0.5..10
+dtmf_input_settings.dtmf_input_timeout number 0.5..10 = 2.0
+dtmf_input_settings.hash_terminator    boolean = true
+dtmf_input_settings.redact_input       boolean = false
 background_sound                       object
 background_sound.source_type           preset? = null
 background_sound.source_id             office2|office1|restaurant|city|typing|elevator1|elevator2|elevator3
@@ -106,7 +118,22 @@ source_attribution                     boolean = false
 [conversation_config]
 language_presets                       map = {}
 language_presets.*                     object
-language_presets.*.overrides           object = {}
+language_presets.*.overrides           object
+language_presets.*.overrides.asr       object? = null
+language_presets.*.overrides.turn      object? = null
+language_presets.*.overrides.tts       object? = null
+language_presets.*.overrides.tts.voice_id string? 0..200
+language_presets.*.overrides.tts.stability number? 0..1
+language_presets.*.overrides.tts.speed number? 0.7..1.2
+language_presets.*.overrides.tts.similarity_boost number? 0..1
+language_presets.*.overrides.conversation object? = null
+language_presets.*.overrides.conversation.text_only boolean?
+language_presets.*.overrides.conversation.max_duration_seconds integer? 1..86400
+language_presets.*.overrides.agent     object? = null
+language_presets.*.overrides.agent.first_message string? 0..100000
+language_presets.*.overrides.agent.language string? 0..35
+language_presets.*.first_message_translation object? = null
+language_presets.*.soft_timeout_translation object? = null
 vad                                    object
 vad.background_voice_detection         boolean = false
 
@@ -156,6 +183,8 @@ rag.max_vector_distance                number 0<..<1 = 0.6
 rag.max_documents_length               integer 0<..<10000000 = 50000
 rag.max_retrieved_rag_chunks_count     integer 0<..20 = 20
 rag.num_candidates                     integer? 0<..10000
+rag.query_rewrite_prompt_override      string? 1..1000
+rag.knowledge_base_tool_info           object?
 timezone                               string? 1..100 = null
 backup_llm_config                      object
 backup_llm_config.preference           default|disabled|override = "default"
@@ -169,7 +198,11 @@ edges.*                                object
 edges.*.source                         string! 1..200
 edges.*.target                         string! 1..200
 edges.*.forward_condition              object? = null
+edges.*.forward_condition.label        string? = null
+edges.*.forward_condition.type         unconditional|llm|result|expression!
 edges.*.backward_condition             object? = null
+edges.*.backward_condition.label       string? = null
+edges.*.backward_condition.type        unconditional|llm|result|expression!
 nodes                                  map 0..5000 = {}
 nodes.*                                object
 nodes.*.type                           start|end|phone_number|override_agent|standalone_agent|tool!
@@ -184,6 +217,7 @@ prevent_subagent_loops                 boolean = false
 url                                    string! 1..2000
 model_id                               string? 0..200 = null
 api_key                                object? = null
+auth_connection                        object? = null
 request_headers                        map 0..100 = {}
 api_version                            string? 0..200 = null
 api_type                               chat_completions|responses|websocket = "chat_completions"
@@ -279,6 +313,9 @@ api_schema.query_params_schema.required list = []
 api_schema.request_body_schema         object? = null
 api_schema.response_body_schema        object? = null
 api_schema.response_filter             object? = null
+api_schema.response_filter.mode        all|allow|hide_all = "all"
+api_schema.response_filter.filters     list = []
+api_schema.response_filter.content_type string = "application/json"
 api_schema.content_type                application/json|application/x-www-form-urlencoded = "application/json"
 api_schema.auth_resolved_params        list = []
 api_schema.auth_connection             object? = null

@@ -13,10 +13,13 @@ data_collection.*                      @data_item
 data_collection_scopes                 map = {}
 data_collection_scopes.*               conversation|agent
 analysis_items                         object? = null
+analysis_items.evaluation_criteria     list = []
+analysis_items.data_collection         list = []
 testing                                object
 testing.attached_tests                 list 0..5000 = []
 testing.attached_tests.*               object
 testing.attached_tests.*.test_id       string! 1..200
+testing.attached_tests.*.workflow_node_id string? 0..200 = null
 archived                               boolean = false
 summary_language                       string? 0..35 = null
 auto_translate_transcript_to_app_language boolean? = null
@@ -35,11 +38,23 @@ queueing_config                        object
 queueing_config.enabled                boolean = false
 queueing_config.wait_timeout_seconds   integer 0<..1800 = 180
 queueing_config.hold_audio             object? = null
+queueing_config.hold_audio.audio_path  string!
+queueing_config.hold_audio.audio_url   string!
+queueing_config.hold_audio.original_filename string!
+queueing_config.hold_audio.duration_secs number!
+queueing_config.hold_audio.size_bytes  integer!
 trust_context                          unknown|low|high = "unknown"
 analysis_llm                           string 1..200 = "offline"
 topic_discovery                        object = {}
 sentiment_analysis                     object = {}
 alerting                               object? = null
+alerting.monitor_configs               map = {}
+alerting.monitor_configs.*             object
+alerting.monitor_configs.*.threshold   number? 0..1
+alerting.monitor_configs.*.relative_increase_threshold number? 0..10
+alerting.monitor_configs.*.suspect_trigger_threshold integer? 1..10
+alerting.auto_resolve_after_inactive_minutes integer? 1.. = null
+alerting.notifiers                     list 0..10 = []
 safety                                 object
 safety.is_blocked_ivc                  boolean = false
 safety.is_blocked_non_ivc              boolean = false
@@ -101,16 +116,26 @@ prompt_injection                       object
 prompt_injection.is_enabled            boolean = false
 content                                object
 content.execution_mode                 streaming|blocking = "streaming"
-content.config                         object = {}
+content.config                         map = {}
+content.config.*                       @threshold
 content.trigger_action                 object = {"type": "end_call"}
 moderation                             object? = null
+moderation.execution_mode              streaming|blocking = "streaming"
+moderation.config                      map = {}
+moderation.config.*                    @threshold
 custom                                 object
 custom.config                          object
 custom.config.configs                  list 0..100 = []
 custom.config.configs.*                object
 custom.config.configs.*.name           string! 1..500
 custom.config.configs.*.prompt         string! 1..10000
-custom.config.configs.*.history_message_count integer 0..100
+custom.config.configs.*.is_enabled     boolean = false
+custom.config.configs.*.execution_mode streaming|blocking = "streaming"
+custom.config.configs.*.model          string 1..200 = "gemini-3.1-flash-lite"
+custom.config.configs.*.history_message_count integer 0..100 = 0
+custom.config.configs.*.history_include_tool_calls boolean = false
+custom.config.configs.*.trigger_action object = {"type": "end_call"}
+custom.config.configs.*.evaluate_full_response_only boolean = false
 
 [platform_settings.widget]
 variant                                tiny|compact|full|expandable = "full"
@@ -162,4 +187,9 @@ language_selector                      boolean = false
 supports_text_only                     boolean = true
 custom_avatar_path                     string? = null
 language_presets                       map = {}
+
+[@threshold]
+                                       object
+is_enabled                             boolean = false
+threshold                              any = 0.3
 """

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from convai_lab.agents.wire_defaults import tool_with_defaults, without_defaults
-from convai_lab.agents.wire_fields import field_at, root
+from convai_lab.agents.wire_fields import MISSING, WireField, field_at, root
 from convai_lab.agents.wire_rules import merge, normalise, problems_in, with_defaults
 
 END_CALL = {"type": "system", "name": "end_call", "params": {"system_tool_type": "end_call"}}
@@ -157,3 +158,19 @@ def test_null_entries_of_a_map_that_is_new_are_not_kept() -> None:
     assert merge({}, {"platform_settings": {"data_collection": {"mail": None}}}) == {
         "platform_settings": {"data_collection": {}}
     }
+
+
+def _defaults_in_place(wire_field: WireField, wrap: Callable[[Any], Any]) -> Iterator[tuple[WireField, Any]]:
+    if wire_field.default is not MISSING:
+        yield wire_field, wrap(wire_field.default)
+    for name, child in wire_field.children.items():
+        inside = (lambda v: wrap([v])) if wire_field.kind == "list" else (lambda v, n=name: wrap({n: v}))
+        yield from _defaults_in_place(child, inside)
+
+
+def test_every_default_obeys_its_own_rule_and_is_complete() -> None:
+    found = list(_defaults_in_place(root(), lambda body: body))
+    assert len(found) > 200
+    for wire_field, body in found:
+        assert [p for p in problems_in(body) if p.type != "missing"] == []
+        assert not (wire_field.kind == "object" and isinstance(wire_field.default, dict) and wire_field.children)
