@@ -75,6 +75,8 @@ def plot_latency(conversations: Any, *, ax: Axes | None = None) -> Axes:
     Raises:
         InvalidValueError: No latency was measured.
     """
+    from matplotlib.ticker import MaxNLocator
+
     turns = _agent_turns(conversations)
     drawn = [(column, name, marker) for column, name, marker in LATENCIES if turns[column].notna().any()]
     if not drawn:
@@ -87,7 +89,7 @@ def plot_latency(conversations: Any, *, ax: Axes | None = None) -> Axes:
         words.append("These are text turns: voice-to-voice latency was not measured.")
         ax.set_title("text: no voice latency", loc="right", fontsize=9)
     ax.set_xlabel("reply")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.set_ylabel("latency (ms)")
     ax.set_ylim(bottom=0)
     ax.set_title("How long did each reply take?", loc="left")

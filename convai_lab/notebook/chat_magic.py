@@ -43,6 +43,8 @@ def run_chat(bench: Bench, arguments: Arguments, body: str | None) -> Conversati
         )
     except (KeyboardInterrupt, ConvaiLabError) as error:
         _keep_partial(bench, growing, partial_conversation(error), arguments.save)
+        if isinstance(error, KeyboardInterrupt):
+            _shorten(error, arguments.save)
         raise
     growing.finished(conversation)
     return silence_once(bench.keep(conversation, arguments.save))
@@ -115,3 +117,10 @@ def _keep_partial(
     if partial.id:
         growing.finished(partial)
         bench.keep(partial, variable)
+
+
+def _shorten(error: BaseException, variable: str | None) -> None:
+    """Let an interrupt show one line instead of our stack; it stays a KeyboardInterrupt and stops the cells behind."""
+    where = f"in {variable}" if variable else "and can be had with %transcripts --last"
+    line = f"KeyboardInterrupt: stopped; what was said until then is kept {where}"
+    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]

@@ -71,4 +71,5 @@ def test_a_stopped_chat_keeps_what_was_said_and_stops_the_cells_behind_it(open_n
         outputs = notebook.outputs(2)
         assert [error.split(":")[0] for error in _errors(outputs)] == ["KeyboardInterrupt"]
         assert notebook.text(2).count("Tell me everything.") == 1
+        assert "kept in conv" in notebook.text(2)
         assert "partial 2 True word word" in str(notebook.run(3))
