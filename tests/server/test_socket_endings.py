@@ -320,3 +320,59 @@ def test_an_unexpected_fault_closes_1011_with_an_id_and_without_a_stack_trace(
     incident = event["error_event"]["message"].split("log: ")[1].rstrip(")")
     assert incident in caplog.text
     assert bench.only_conversation().status == "failed"
+
+
+def test_a_transfer_gives_the_client_one_response(virtual: VirtualClock, virtual_bench: Make) -> None:
+    bench = virtual_bench(FakeLLM([call("transfer_to_agent", agent_number=0), "Billing here, how can I help?"]))
+    billing = bench.make_agent(name="Billing", conversation_config__agent__prompt__prompt="You do bills.")
+    transfer = {"agent_id": billing, "condition": "about bills", "transfer_message": "One moment."}
+    tool = {
+        "type": "system",
+        "name": "transfer_to_agent",
+        "description": "",
+        "params": {"system_tool_type": "transfer_to_agent", "transfers": [transfer]},
+    }
+    line = bench.line(bench.make_agent(**TEXT, conversation_config__agent__prompt__tools=[tool]))
+
+    async def talk() -> list[Any]:
+        await line.open()
+        await line.begin()
+        await line.say("My bill is wrong.")
+        seen = [await line.event()]
+        while seen[-1]["type"] != "agent_response":
+            seen.append(await line.event())
+        await line.hang_up()
+        return seen
+
+    seen = virtual.run(talk())
+    parts = [event["text_response_part"] for event in seen if "text_response_part" in event]
+    assert [part["type"] for part in parts if part["type"] != "delta"] == ["start", "stop"]
+    whole = "One moment. Billing here, how can I help?"
+    assert "".join(part["text"] for part in parts) == whole
+    assert seen[-1]["agent_response_event"]["agent_response"] == whole
+    assert [turn.text for turn in bench.only_conversation() if turn.role == "agent"] == [
+        "One moment.",
+        "Billing here, how can I help?",
+    ]
+
+
+def test_a_session_may_be_continued_the_moment_it_was_closed(virtual: VirtualClock, virtual_bench: Make) -> None:
+    bench = virtual_bench(FakeLLM(lambda _: "ok"))
+    agent_id = bench.make_agent()
+    key = bench.platform.door.api_key.reveal()
+
+    async def both() -> str:
+        first = bench.line(agent_id, key=key)
+        await first.open()
+        conversation_id = (await first.begin())["conversation_initiation_metadata_event"]["conversation_id"]
+        second = bench.line(key=key, continue_=conversation_id)
+        await second.open()
+        await virtual.sleep(0.1)
+        await first.hang_up()
+        await second.begin()
+        await second.say("Still there?")
+        said = await second.reply()
+        await second.hang_up()
+        return said
+
+    assert virtual.run(both()) == "ok"
