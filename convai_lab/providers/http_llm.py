@@ -27,6 +27,7 @@ from convai_lab.providers.refusal import Asker, Refused, refusal, stream_refusal
 from convai_lab.providers.retry import RetryPolicy, with_retries
 from convai_lab.providers.streaming import (
     Reading,
+    decode_whole,
     drain,
     parse_object,
     read_events,
@@ -192,7 +193,9 @@ class HttpLLM:
             self.provider, self.model, self._clock, lambda: TAIL_SECS if reader.is_complete else IDLE_SECS
         )
         if "json" in response.headers.get("content-type", ""):
-            yield self._parsed(await read_whole(response, reading))
+            for data in decode_whole(await read_whole(response, reading)):
+                if data.strip() not in ("", END_MARK):
+                    yield self._parsed(data)
             return
         count = 0
         async with contextlib.aclosing(read_events(response, reading)) as events:

@@ -18,7 +18,7 @@ from convai_lab.errors import InvalidValueError, ModelNotFoundError, NotSupporte
 from convai_lab.providers.base import LLM
 from convai_lab.providers.models import ModelInfo, hosted_names, known_models, model_names
 from convai_lab.providers.refusal import close_names
-from convai_lab.settings import Secret, find_key, require_key, setting
+from convai_lab.settings import Secret, find_key, remember_secret, require_key, setting
 
 if TYPE_CHECKING:
     import httpx
@@ -39,6 +39,8 @@ CONNECT_SECS = 10.0
 READ_SECS = 120.0
 """Longer than the adapters wait, so that their own clock decides."""
 LONGEST_NAME = 300
+
+_SECRET_HEADER = re.compile(r"auth|key|token|secret|cookie", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,6 +254,8 @@ def _plain_headers(headers: Mapping[str, Any]) -> dict[str, str]:
             )
         if not (name.isascii() and name.isprintable() and value.isascii() and value.isprintable()):
             raise InvalidValueError("must be one line of ASCII text", field=f"custom_llm.headers.{name!r}")
+        if _SECRET_HEADER.search(name):
+            remember_secret(value.rpartition(" ")[2])
     return {name: str(value) for name, value in headers.items()}
 
 

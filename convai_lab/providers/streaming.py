@@ -195,6 +195,14 @@ async def read_whole(response: httpx.Response, reading: Reading) -> str:
     return body.decode("utf-8-sig", "replace")
 
 
+def decode_whole(text: str) -> list[str]:
+    """Return the documents in a whole body: itself, or the data of its events when it is a mislabelled stream."""
+    if not text.lstrip().startswith(("data:", "event:", ":", "id:")):
+        return [text]
+    decoder = EventDecoder(limit=LONGEST_ANSWER_BYTES)
+    return [event.data for event in decoder.feed(text.encode()) + decoder.finish()]
+
+
 async def _chunks(response: httpx.Response, reading: Reading) -> AsyncGenerator[bytes, None]:
     body, size = aiter(response.aiter_bytes()), 0
     while True:

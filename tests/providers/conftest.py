@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socketserver
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import httpx
@@ -51,3 +54,23 @@ def read() -> Callable[[LLM, ChatRequest], Awaitable[list[LLMEvent]]]:
         return [event async for event in llm.stream(request)]
 
     return read_all
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[[bytes], str]]:
+    """Start servers that answer every connection with the same bytes, and close it."""
+    with contextlib.ExitStack() as open_servers:
+
+        def start(answer: bytes) -> str:
+            class Handler(socketserver.BaseRequestHandler):
+                def handle(self) -> None:
+                    self.request.recv(65536)
+                    with contextlib.suppress(OSError):
+                        self.request.sendall(answer)
+
+            server = open_servers.enter_context(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler))
+            threading.Thread(target=lambda: server.serve_forever(poll_interval=0.01), daemon=True).start()
+            open_servers.callback(server.shutdown)
+            return f"http://127.0.0.1:{server.server_address[1]}/v1"
+
+        yield start

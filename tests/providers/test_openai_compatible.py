@@ -176,6 +176,14 @@ async def test_a_server_that_does_not_stream_is_understood(llm_at: Build, read: 
     assert done.model_served == "m-2"
 
 
+async def test_a_stream_with_the_wrong_label_is_understood(llm_at: Build, read: Read, hello: ChatRequest) -> None:
+    stream = chunks({"content": "Hi"})
+    with fake_openai([Raw(body=stream.body, content_type="application/json")]) as server:
+        text, done = await read(llm_at("custom-llm", server), hello)
+    assert text == TextDelta("Hi")
+    assert isinstance(done, Done)
+
+
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"choices": []}', b"null"])
 async def test_a_whole_answer_without_sense_is_a_stream_error(
     body: bytes, llm_at: Build, read: Read, hello: ChatRequest
