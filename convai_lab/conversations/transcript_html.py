@@ -12,6 +12,8 @@ from convai_lab.conversations.turn import Turn
 
 TURNS_IN_VIEW = 20
 TEXT_CHARS = 20_000
+SHORT_BADGES = {words.OFFLINE_BADGE: "offline rules"}
+"""What a turn says of itself; the head of the transcript says it in full."""
 
 LINE = "var(--jp-border-color2,rgba(127,127,127,.35))"
 QUIET = "var(--jp-ui-font-color2,#767676)"
@@ -89,7 +91,7 @@ def _who(c: Conversation, turn: Turn) -> Markup:
     parts = [Markup("<strong>{}</strong>").format(words.speaker(c, turn))]
     small = [part for part in (words.offset(turn.start_secs), words.model(turn), words.recognition(turn)) if part]
     parts += [Markup('<span style="{}">{}</span>').format(_SMALL, part) for part in small]
-    parts += [_badge(badge) for badge in words.badges(turn)]
+    parts += [_badge(SHORT_BADGES.get(badge, badge)) for badge in words.badges(turn)]
     return Markup("<br>").join(parts)
 
 
