@@ -6,9 +6,8 @@ positions in audio are samples, positions in text are Unicode code points.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from threading import Event
 from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 from convai_lab.conversations.turn import ToolCall
@@ -138,13 +137,20 @@ class ASRCapabilities:
 
 
 class ASRStream(Protocol):
-    """One utterance being recognised."""
+    """One utterance, or a piece of one up to a pause, being recognised."""
 
-    def feed(self, pcm: bytes) -> Sequence[Partial]:
-        """Take some audio; return new partial results."""
+    def feed(self, pcm: bytes) -> None:
+        """Take some audio, any number of bytes; never blocks."""
 
-    def finish(self) -> Final:
-        """Return the final result."""
+    def partial(self) -> Partial | None:
+        """Return the newest belief, or None when there is none yet; cheap."""
+
+    async def finish(self) -> Final:
+        """Return the final result for all that was fed.
+
+        Raises:
+            ProviderError: The engine failed.
+        """
 
     def abort(self) -> None:
         """Give up; harmless when repeated or after `finish`."""
@@ -192,8 +198,12 @@ class TTS(Protocol):
     name: str
     capabilities: TTSCapabilities
 
-    def synthesize(self, text: str, *, voice: str, cancel: Event, speed: float = 1.0) -> Iterator[AudioChunk | Mark]:
-        """Yield audio and marks in order; stops within one chunk after `cancel` is set."""
+    def synthesize(self, text: str, *, voice: str, speed: float = 1.0) -> AsyncIterator[AudioChunk | Mark]:
+        """Yield audio and marks in order; closing the iterator cancels within one chunk.
+
+        Raises:
+            ProviderError: The engine failed, or does not know the voice.
+        """
 
 
 class VAD(Protocol):
@@ -208,3 +218,12 @@ class VAD(Protocol):
 
     def reset(self) -> None:
         """Forget what was heard."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SpeechEngines:
+    """The three engines of one voice session."""
+
+    asr: ASR
+    tts: TTS
+    vad: VAD

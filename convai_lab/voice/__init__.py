@@ -1,0 +1,1 @@
+"""Voice: full-duplex conversations that know what was heard."""
