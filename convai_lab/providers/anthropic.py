@@ -205,7 +205,8 @@ class MessageReader:
 
     def _count(self, usage: Any) -> None:
         """Keep the newest counts: those of later events are cumulative."""
-        for name, value in _dict(usage).items():
+        counts = _dict(usage)
+        for name, value in {**counts, **_dict(counts.get("output_tokens_details"))}.items():
             if (tokens := count(value)) is not None:
                 self._usage[name] = tokens
 
@@ -217,6 +218,7 @@ class MessageReader:
             output=self._usage.get("output_tokens"),
             cached_input=read,
             cache_write=written,
+            reasoning=self._usage.get("thinking_tokens"),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -25,12 +26,9 @@ class GeminiDialect:
     }
 
     def asked(self, path: str, body: Mapping[str, Any]) -> Asked | None:
-        """Read a request to ``/v1beta/models/<model>:streamGenerateContent`` or ``:generateContent``."""
-        _, found, rest = path.partition("/v1beta/models/")
-        model, _, verb = rest.partition(":")
-        if not found or verb not in ("streamGenerateContent", "generateContent"):
-            return None
-        return Asked(model, verb == "streamGenerateContent", body)
+        """Read a request to ``/v1beta/models/<model>:streamGenerateContent`` (or ``v1``, or ``:generateContent``)."""
+        found = re.fullmatch(r".*/v1\w*/models/(.+):(streamGenerateContent|generateContent)", path)
+        return Asked(found[1], found[2] == "streamGenerateContent", body) if found else None
 
     def events(self, reply: Reply, asked: Asked) -> Iterator[WireEvent]:
         """Yield one partial response after the other; the last has the finish reason and the usage."""

@@ -205,7 +205,8 @@ class AnthropicDialect:
             parts = [{"type": "input_json_delta", "partial_json": half} for half in ("", *_halves(raw_arguments(c)))]
             yield from self._block(i, head, parts)
         delta = {"stop_reason": self.stop_reasons[reply.ends_with], "stop_sequence": None}
-        yield self._event("message_delta", delta=delta, usage={"output_tokens": (reply.usage or Usage()).output or 0})
+        counts = {name: n for name, n in start["usage"].items() if name.startswith("output_tokens")}
+        yield self._event("message_delta", delta=delta, usage=counts)
         yield self._event("message_stop")
 
     def whole(self, reply: Reply, asked: Asked) -> dict[str, Any]:
@@ -227,6 +228,7 @@ class AnthropicDialect:
                 "cache_creation_input_tokens": written,
                 "cache_read_input_tokens": cached,
                 "output_tokens": usage.output or 0,
+                "output_tokens_details": {"thinking_tokens": usage.reasoning or 0},
             },
         }
 

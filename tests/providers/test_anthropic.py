@@ -152,11 +152,15 @@ async def test_thinking_is_not_said_but_goes_back_with_the_call(llm_at: Build, r
 async def test_usage_counts_the_cache_as_input_and_the_last_count_wins(llm_at: Build, read: Read) -> None:
     first = {"input_tokens": 10, "cache_read_input_tokens": 5, "cache_creation_input_tokens": 2, "output_tokens": 1}
     start = {"type": "message_start", "message": {"model": "claude-x-1", "usage": first}}
-    delta = {"type": "message_delta", "delta": {"stop_reason": "max_tokens"}, "usage": {"output_tokens": 40}}
+    delta = {
+        "type": "message_delta",
+        "delta": {"stop_reason": "max_tokens"},
+        "usage": {"output_tokens": 40, "output_tokens_details": {"thinking_tokens": 9}},
+    }
     with fake_anthropic([events(start, delta, {"type": "message_stop"})]) as server:
         [done] = await read(llm_at("anthropic", server), ChatRequest(messages=[USER]))
     assert isinstance(done, Done)
-    assert done.usage._asdict() == {"input": 17, "output": 40, "cached_input": 5, "cache_write": 2, "reasoning": None}
+    assert done.usage._asdict() == {"input": 17, "output": 40, "cached_input": 5, "cache_write": 2, "reasoning": 9}
     assert (done.finish_reason, done.model_served) == ("length", "claude-x-1")
 
 

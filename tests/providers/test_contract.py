@@ -141,11 +141,11 @@ async def test_odd_tool_names_go_out_safe_and_come_back_as_they_were(vendor: str
 async def test_usage_and_the_model_served_are_reported(
     vendor: str, llm_at: Build, read: Read, hello: ChatRequest
 ) -> None:
-    reply = Reply("Hi", usage=Usage(input=100, output=20, cached_input=30), model_served="m-1-2026-01-01")
+    reply = Reply("Hi", usage=Usage(input=100, output=20, cached_input=30, reasoning=5), model_served="m-1-2026-01-01")
     with fake(vendor, [reply]) as server:
         end = done(await read(llm_at(vendor, server), hello))
     assert end.model_served == "m-1-2026-01-01"
-    assert (end.usage.input, end.usage.output, end.usage.cached_input) == (100, 20, 30)
+    assert end.usage._replace(cache_write=None) == Usage(100, 20, 30, None, 5)
 
 
 @every_vendor
