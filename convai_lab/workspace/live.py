@@ -232,12 +232,12 @@ class LiveConversation:
         """Wait until the reply is complete; a conversation that ends normally completes it too."""
         while self.closed is None:
             self._changed.clear()
+            if not self._is_idle:  # the caller's own functions may take as long as they like
+                await self._changes(None)
+                continue
             patience = self._reply.patience_secs
-            if patience == 0 and self._failure is None and self._is_idle:
-                await self._tell(*self._reply.rest())
-                return
             limit = FAILURE_SECS if self._failure else self._reply_limit_secs if patience is None else patience
-            if await self._changes(limit):
+            if limit and await self._changes(limit):
                 continue
             if self._failure is not None:
                 raise self._failure
@@ -257,7 +257,7 @@ class LiveConversation:
             if not await self._changes(limit):
                 raise self._failure or self._too_slow(what, limit)
 
-    async def _changes(self, limit: float) -> bool:
+    async def _changes(self, limit: float | None) -> bool:
         """Wait for something to happen; false when nothing did."""
         try:
             async with self._clock.timeout(limit):

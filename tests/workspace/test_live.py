@@ -349,6 +349,29 @@ def test_a_tool_call_without_a_name_ends_the_conversation_in_words(call: Any) ->
         Scene(answering(frame)).play("one")
 
 
+def test_a_callback_may_take_as_long_as_it_likes() -> None:
+    scene = Scene(answering(response("Hi", 1)))
+
+    async def slowly(event: SessionEvent) -> None:
+        await scene.clock.sleep(1_000)
+
+    scene.watcher.tell = slowly  # type: ignore[method-assign]
+    assert scene.play("one") == ["Hi"]
+    assert scene.clock.now() > 1_000
+
+
+def test_a_close_while_a_callback_runs_is_not_mistaken_for_a_complete_reply() -> None:
+    part = {"type": "agent_chat_response_part", "text_response_part": {"type": "delta", "text": "I was"}}
+    scene = Scene(answering(part, Closed(1011, "crashed")))
+
+    async def slowly(event: SessionEvent) -> None:
+        await scene.clock.sleep(10)
+
+    scene.watcher.tell = slowly  # type: ignore[method-assign]
+    with pytest.raises(ConversationClosedError, match="1011"):
+        scene.play("one")
+
+
 def test_an_error_in_a_callback_ends_the_chat_with_that_error() -> None:
     scene = Scene()
 
