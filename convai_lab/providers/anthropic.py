@@ -13,7 +13,15 @@ from convai_lab.errors import ProviderStreamError
 from convai_lab.providers.base import ChatMessage, ChatRequest, Done, FinishReason, LLMEvent, TextDelta, Usage
 from convai_lab.providers.http_llm import AnswerReader, HttpLLM
 from convai_lab.providers.messages import Side, alternate
-from convai_lab.providers.tool_names import TextPieces, ToolNames, new_call, safe_id, sent_arguments
+from convai_lab.providers.tool_names import (
+    TextPieces,
+    ToolNames,
+    described,
+    new_call,
+    object_schema,
+    safe_id,
+    sent_arguments,
+)
 from convai_lab.providers.usage import count, total
 
 API_VERSION = "2023-06-01"
@@ -71,8 +79,7 @@ class AnthropicLLM(HttpLLM):
             body["system"] = system
         if request.tools:
             body["tools"] = [
-                {"name": names.out(t.name), "description": t.description, "input_schema": dict(t.parameters)}
-                for t in request.tools
+                {"name": names.out(t.name), **described(t), "input_schema": object_schema(t)} for t in request.tools
             ]
         return body
 

@@ -15,7 +15,7 @@ from convai_lab.providers.base import ChatMessage, ChatRequest, Done, FinishReas
 from convai_lab.providers.gemini_schema import gemini_schema
 from convai_lab.providers.http_llm import AnswerReader, HttpLLM
 from convai_lab.providers.messages import Side, alternate
-from convai_lab.providers.tool_names import TextPieces, ToolNames, new_call, sent_arguments
+from convai_lab.providers.tool_names import TextPieces, ToolNames, described, new_call, sent_arguments
 from convai_lab.providers.usage import count, total
 
 SIGNATURE = "thoughtSignature"
@@ -178,7 +178,7 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
 def _declarations(request: ChatRequest, names: ToolNames) -> list[dict[str, Any]]:
     declared = []
     for tool in request.tools:
-        one: dict[str, Any] = {"name": names.out(tool.name), "description": tool.description}
+        one: dict[str, Any] = {"name": names.out(tool.name), **described(tool)}
         if parameters := gemini_schema(tool.parameters):
             one["parameters"] = parameters
         declared.append(one)

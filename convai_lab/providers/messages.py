@@ -20,14 +20,14 @@ class Side(NamedTuple):
     messages: tuple[ChatMessage, ...]
 
 
-class Conversation(NamedTuple):
+class SplitMessages(NamedTuple):
     """A request's messages as a system prompt and alternating sides, the user's first and last."""
 
     system: str
     sides: tuple[Side, ...]
 
 
-def alternate(messages: Sequence[ChatMessage]) -> Conversation:
+def alternate(messages: Sequence[ChatMessage]) -> SplitMessages:
     """Split messages into the system prompt and alternating sides.
 
     The system messages before all others are the system prompt; later ones become notes on the user's side, at
@@ -47,4 +47,4 @@ def alternate(messages: Sequence[ChatMessage]) -> Conversation:
         sides.insert(0, (False, [ChatMessage(role="user", content=OPENING)]))
     if sides[-1][0]:
         sides.append((False, [ChatMessage(role="user", content=SILENCE)]))
-    return Conversation(system, tuple(Side(is_model, tuple(said)) for is_model, said in sides))
+    return SplitMessages(system, tuple(Side(is_model, tuple(said)) for is_model, said in sides))

@@ -14,7 +14,15 @@ from convai_lab.errors import ProviderStreamError
 from convai_lab.providers.base import ChatMessage, ChatRequest, Done, FinishReason, LLMEvent, TextDelta, Usage
 from convai_lab.providers.http_llm import AnswerReader, HttpLLM
 from convai_lab.providers.local_servers import list_models
-from convai_lab.providers.tool_names import TextPieces, ToolNames, new_call, safe_id, sent_arguments
+from convai_lab.providers.tool_names import (
+    TextPieces,
+    ToolNames,
+    described,
+    new_call,
+    object_schema,
+    safe_id,
+    sent_arguments,
+)
 from convai_lab.providers.usage import count
 
 LISTING_SECS = 2.0
@@ -72,8 +80,8 @@ class OpenAICompatibleLLM(HttpLLM):
                     "type": "function",
                     "function": {
                         "name": names.out(tool.name),
-                        "description": tool.description,
-                        "parameters": dict(tool.parameters),
+                        **described(tool),
+                        "parameters": object_schema(tool),
                     },
                 }
                 for tool in request.tools

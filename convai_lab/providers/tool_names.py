@@ -10,7 +10,7 @@ from typing import Any
 
 from convai_lab.clock import Clock
 from convai_lab.conversations.turn import ToolCall
-from convai_lab.providers.base import ChatRequest
+from convai_lab.providers.base import ChatRequest, ToolSpec
 
 LONGEST_NAME = 64
 LONGEST_ID = 40
@@ -63,6 +63,16 @@ class ToolNames:
             ending = f"_{n}"
             candidate, n = name[: LONGEST_NAME - len(ending)] + ending, n + 1
         return candidate
+
+
+def described(tool: ToolSpec) -> dict[str, str]:
+    """Return the description as a field, or nothing when there is none: some vendors refuse an empty one."""
+    return {"description": tool.description} if tool.description.strip() else {}
+
+
+def object_schema(tool: ToolSpec) -> dict[str, Any]:
+    """Return the tool's parameters as the schema of an object, which vendors insist on."""
+    return {"type": "object", "properties": {}, **tool.parameters}
 
 
 def safe_id(call_id: str) -> str:

@@ -138,6 +138,17 @@ async def test_odd_tool_names_go_out_safe_and_come_back_as_they_were(vendor: str
 
 
 @every_vendor
+async def test_a_bare_tool_has_a_schema_and_no_empty_description(vendor: str, llm_at: Build, read: Read) -> None:
+    tools = [ToolSpec(name="bare", parameters={}), ToolSpec(name="full", description="Does it.")]
+    with fake(vendor, ["Hi"]) as server:
+        await read(llm_at(vendor, server), ChatRequest(messages=[], tools=tools))
+        sent = str(server.requests[0].body["tools"])
+    assert "''" not in sent
+    assert sent.count("'description': 'Does it.'") == 1
+    assert vendor == "google" or sent.count("'type': 'object'") == 2
+
+
+@every_vendor
 async def test_usage_and_the_model_served_are_reported(
     vendor: str, llm_at: Build, read: Read, hello: ChatRequest
 ) -> None:
