@@ -178,7 +178,7 @@ def holds_orders(text: str) -> bool:
 
 
 def _without_social(text: str) -> str:
-    for act in ("greeting", "thanks", "goodbye", "how_are_you", "wait", "upset"):
+    for act in ("greeting", "thanks", "goodbye", "how_are_you", "wait", "upset", "repeat"):
         text = _SOCIAL_COMPILED[act].sub(" ", text)
     return text
 

@@ -101,6 +101,8 @@ def _asked_value(scene: Scene) -> Reply | None:
         return Reply(f"{scene.pick(phrases.NOT_DONE)} {scene.pick(phrases.ANYTHING_ELSE)}")
     if said.is_only_social or said.is_question or "goodbye" in said or deeds_in(said.text):
         return None
+    if tool_turns.wants_other_tool(scene, tool):
+        return None
     if slots.fill(tool.parameters, [Heard(said.text)], tool_stems=own):
         return tool_turns.start(scene, tool)
     return None if said.foreign else tool_turns.start(scene, tool, again=True)
@@ -182,10 +184,10 @@ def _knowledge(scene: Scene) -> Reply | None:
 def _goal(scene: Scene) -> Reply | None:
     """Ask for the next thing that the goal needs and no tool will ask for."""
     covered = {s for tool in scene.tools for s in (*tool.parameter_stems, *tool.name_stems, "number")}
-    asks = [a for a in scene.brief.asks if not all(likeness(s, covered) for s in content_stems(a))]
+    asks = [a for a in scene.brief.asks if not any(likeness(s, covered) for s in content_stems(a)[-1:])]
     open_asks = [a for a in asks if not any(a in text for text in scene.memory.agent_texts)]
     answered = any(a in scene.memory.last_agent for a in asks)
-    if not asks or scene.said.foreign or (scene.said.is_question and not answered and not scene.said.is_request):
+    if not asks or scene.said.foreign or (scene.said.is_question and not scene.said.is_request):
         return None
     if open_asks:
         return Reply(phrases.ask_goal(open_asks[0], first=not answered))

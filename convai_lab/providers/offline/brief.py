@@ -209,11 +209,13 @@ def _is_about_agent(sentence: str) -> bool:
 
 def _learn_identity(brief: Brief, sentence: str) -> None:
     if not brief.name and (named := _NAMED.search(sentence)):
-        candidate = named.group(1).strip()
+        candidate = (named.group(1) or named.group(2)).strip()
         if candidate.split()[0].lower() not in _NOT_A_NAME and (candidate[0].isupper() or not candidate[0].isascii()):
             brief.name = candidate
     if not brief.role and (role := _ROLE.search(sentence)):
         brief.role = wording.without_manner(role.group(1))
+    elif not brief.role and (role := _BARE_ROLE.search(sentence)):
+        brief.role = wording.without_manner("a " + role.group(1))
     if not brief.employer and (employer := _EMPLOYER.search(sentence)):
         brief.employer = employer.group(1).strip()
 
@@ -280,6 +282,7 @@ _ROLE = re.compile(
     r"the)\s[^.,;:!?\n]{2,120})",
     re.I,
 )
+_BARE_ROLE = re.compile(r"(?:[Yy]ou(?:'re|’re| are)|I am|I'm)\s+[A-Z]\w*(?: [A-Z]\w*)?,\s+([a-z][^.,;:!?\n]{3,100})")
 _EMPLOYER = re.compile(
     r"\b(?:for|at|of|from)\s+((?:the\s+)?[A-Z][\w&'’-]*(?:\s+(?:[A-Z][\w&'’-]*|&|of|and(?=\s[A-Z])))*)"
 )

@@ -38,5 +38,10 @@ def where_said(wanted: list[str], said: list[str]) -> int:
 
 
 def _is_denied(said: list[str], at: int) -> bool:
-    before = said[max(0, at - 3) : at]
-    return any(w in ("not", "no", "without", "isn't", "don't") for w in before) and "but" not in before
+    before = said[max(0, at - 2) : at]
+    while len(before) > 1 and before[-1] in STOP_WORDS - _DENIALS:
+        before.pop()
+    return bool(before) and before[-1] in _DENIALS
+
+
+_DENIALS = frozenset(("not", "no", "without", "isn't", "don't"))

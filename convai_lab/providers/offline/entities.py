@@ -44,7 +44,7 @@ def codes_in(text: str) -> tuple[Found, ...]:
     taken = (*emails_in(text), *urls_in(text), *dates_in(text), *times_in(text))
     found = []
     for match in _CODE.finditer(text):
-        value = match[0].lstrip("#").rstrip("-_/.")
+        value = re.sub(r"\s", "", match[0].lstrip("#").rstrip("-_/."))
         candidate = Found(value, match.start(), match.end(), is_negated(text, match.start()))
         plain_number = value.isdigit()
         if any(c.isdigit() for c in value) and len(value) <= MAX_CODE_CHARS and not inside(candidate, taken):
@@ -97,9 +97,10 @@ def places_in(text: str, before: str = "in|to|from|at|near|for|around") -> tuple
             if kept and not capital and kept[0][:1].isupper():
                 break
             kept.append(word)
-            if not capital:
+            if not capital and len(kept) == 2:
                 break
-        span = Found(" ".join(kept), *match.span(1))
+        name = " ".join(kept)
+        span = Found(name, match.start(1), match.start(1) + len(name))
         if kept and not inside(span, (*dates_in(text), *times_in(text))):
             found.append(span)
     return tuple(sorted(found, key=lambda f: not f.value[:1].isupper()))
@@ -177,7 +178,9 @@ _SPOKEN_EMAIL = re.compile(
 )
 _URL = re.compile(r"\b(?:https?://|www\.)[^\s<>\"']{3,300}", re.I)
 _PHONE = re.compile(r"(?<![\w#-])\+?\(?\d[\d ()./-]{5,20}\d(?![\w-])")
-_CODE = re.compile(r"#?(?<![\w.,:])[A-Za-z0-9]+(?:[-_/][A-Za-z0-9]+)*(?![\w:]|[.,]\d)")
+_CODE = re.compile(
+    r"(?<![\w.,:])\d+(?: \d+){1,11}(?![\w:-]|[.,]\d)|#?(?<![\w.,:])[A-Za-z0-9]+(?:[-_/][A-Za-z0-9]+)*(?![\w:]|[.,]\d)"
+)
 _NUMBER = re.compile(r"(?<![\w.-])-?\d{1,12}(?:,\d{3})*(?:\.\d{1,6})?(?![\w:]|-\w|[.,]\d)")
 _ORDINAL = re.compile(r"\d{1,2}(?:st|nd|rd|th)|\d{1,2}[ap]m|\d+x", re.I)
 _UNIT = re.compile(

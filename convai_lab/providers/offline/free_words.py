@@ -34,6 +34,8 @@ def free_value(
             because := re.search(r"\b(?:because|since|reason is)\s+(?:that\s+)?(.{3,})", text)
         ):
             return because[1].strip(" .")[:MAX_SENTENCE_CHARS]
+        if parameter.label.split()[-1] in ("query", "search", "topic") and (wanted := _object_of_verb(text, own)):
+            return wanted
         told = [s for s in content_stems(text) if s not in own]
         enough = is_asked or (parameter.required and len(told) >= 2)
         return text.strip()[:MAX_SENTENCE_CHARS] or None if enough else None

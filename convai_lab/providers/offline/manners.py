@@ -6,7 +6,7 @@ import re
 
 from convai_lab.providers.offline import entities, phrases, retrieval, system_tools, tool_turns
 from convai_lab.providers.offline.scene import PlannedCall, Reply, Scene
-from convai_lab.providers.offline.tool_choice import deeds_in
+from convai_lab.providers.offline.tool_choice import WEAK_DEEDS, deeds_in
 
 
 def on_silence(scene: Scene) -> Reply | None:
@@ -85,7 +85,7 @@ def on_itself(scene: Scene) -> Reply | None:
 
 def on_repeat(scene: Scene) -> Reply | None:
     """Say the last thing again."""
-    if "repeat" not in scene.said or len(scene.said.stems) > 3 or not scene.memory.last_agent:
+    if "repeat" not in scene.said or scene.said.stems or not scene.memory.last_agent:
         return None
     return Reply(f"I said: {scene.memory.last_agent.removeprefix('I said: ')}")
 
@@ -137,7 +137,7 @@ def on_impossible(scene: Scene) -> Reply | None:
         return None
     if said.foreign:
         return Reply(phrases.ONLY_ENGLISH)
-    if deeds_in(said.text) or said.is_request:
+    if deeds_in(said.text) - WEAK_DEEDS or said.is_request:
         return Reply(f"{scene.pick(phrases.CANNOT)} {handover(scene)}".strip())
     if said.is_question:
         return Reply(f"{scene.pick(phrases.UNKNOWN)} {abilities(scene)}".strip())

@@ -101,6 +101,8 @@ def _question(parameter: Parameter) -> str:
         return f"How many {label.removeprefix('num ')} would you like?"
     if fixed := _QUESTIONS.get(label):
         return fixed
+    if parameter.kind == "name" and label.endswith(" name"):
+        return f"May I have the {label.removesuffix(' name')}'s name, please?"
     if parameter.kind in ("date", "time") and label in ("date", "time", "day"):
         return f"What {label} would you like?"
     if parameter.kind == "sentence":
@@ -112,6 +114,11 @@ _PEOPLE_LABELS = ("party size", "people", "guests", "number of people", "num peo
 _QUESTIONS = {
     "name": "May I have your name, please?",
     "customer name": "May I have your name, please?",
+    "caller name": "May I have your name, please?",
+    "user name": "May I have your name, please?",
+    "your name": "May I have your name, please?",
+    "first name": "May I have your first name, please?",
+    "last name": "May I have your last name, please?",
     "full name": "May I have your full name, please?",
     "email": "What is your e-mail address?",
     "customer email": "What is your e-mail address?",

@@ -23,9 +23,12 @@ MAX_ANSWER_CHARS = 320
 
 _MONEY = re.compile(r"[$€£¥]|\b(?:euros?|dollars?|pounds?|free|cents?|usd|eur|gbp|percent|%)\b|\d", re.I)
 _CURRENCY = re.compile(r"[$€£¥]|\b(?:euros?|dollars?|pounds?|free|cents?|usd|eur|gbp)\b", re.I)
-_TIME = re.compile(r"\d|\b(?:day|week|month|hour|minute|am|pm|noon|midnight|monday|tuesday|wednesday|thursday|"
-r"friday|saturday|"
-                   r"sunday|daily|weekend|morning|evening|nine|ten|eight|seven|six|five)s?\b", re.I)  # fmt: skip
+_TIME = re.compile(
+    r"\b\d{1,2}(?::\d{2})?\s*(?:am|pm|o'clock|h)\b|\d:\d{2}|\b(?:at|from|until|till|to|by) \d{1,2}\b(?! [A-Z])|"
+    r"\b(?:day|week|month|hour|minute|monday|tuesday|wednesday|thursday|friday|saturday|sunday|noon|midnight|daily|weekend|"
+    r"morning|evening|five|six|seven|eight|nine|ten|eleven|twelve)s?\b",
+    re.I,
+)
 _PLACE = re.compile(r"\b(?:street|road|avenue|square|lane|at|in|near|next to|opposite|floor|station|city)\b", re.I)
 _KINDS = (
     (frozenset(("cost", "pric", "charg", "fee", "expensiv", "cheap")), _CURRENCY),
@@ -129,7 +132,7 @@ def _best(
 def _hit(wanted: str, item: _Indexed) -> float:
     by_kind = any(wanted in asked and kind.search(item.passage.text) for asked, kind in _KINDS)
     return max(
-        0.7 * by_kind,
+        0.6 * by_kind,
         likeness(wanted, item.stems),
         CUE_WEIGHT * likeness(wanted, item.cue),
         HEADING_WEIGHT * likeness(wanted, item.heading),

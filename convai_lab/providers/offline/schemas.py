@@ -198,7 +198,7 @@ _NAMES: tuple[tuple[Kind, frozenset[str]], ...] = (
     ("code", frozenset(listed(
 """
     id number no nr num code ref reference sku zip postcode zipcode isbn serial pin order booking
-    reservation ticket invoice account iban vin plate confirmation tracking
+    reservation ticket invoice account digits iban vin plate confirmation tracking
 """
 ))),
     ("datetime", frozenset(("datetime", "timestamp", "when"))),

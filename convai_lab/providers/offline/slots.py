@@ -76,6 +76,12 @@ def codes_for(parameter: Parameter, text: str) -> list[Any]:
     return list(dict.fromkeys(v for v in values if v is not None))
 
 
+def labelled_code(parameter: Parameter, text: str) -> Any | None:
+    """Return the code that the text itself calls by the parameter's name, or None."""
+    named = [f for f in _fitting_codes(parameter, text) if not f.negated and _label_before(parameter, text, f)]
+    return _as_code(parameter, named[-1].value) if named else None
+
+
 def missing(parameters: Sequence[Parameter], arguments: Mapping[str, Any]) -> list[Parameter]:
     """Return the required parameters that have no value yet."""
     return [p for p in parameters if p.required and p.name not in arguments]
@@ -88,16 +94,15 @@ def _choice(parameter: Parameter, text: str) -> Any | None:
 
 def _boolean(parameter: Parameter, text: str, is_asked: bool) -> bool | None:
     said = [stem(w) for w in words(text)]
+    if _SWITCHED & set(words(parameter.label)):
+        switched = [w in _ON for w in words(text) if w in _ON or w in _OFF]
+        return switched[-1] if switched else None
     label = [s for s in content_stems(parameter.label) if s not in ("has", "is", "with", "enabl", "includ")]
     at = where_said(label, said) if label else -1
     if at >= 0:
         return not any(w in ("no", "not", "without", "don't", "isn't", "never") for w in said[max(0, at - 4) : at])
-    if is_asked and said:
-        if said[0] in ("yes", "yeah", "yep", "sure", "ok", "okay", "please", "correct", "true", "yup", "absolut"):
-            return True
-        if said[0] in ("no", "nope", "nah", "not", "fals", "don't"):
-            return False
-    return None
+    first = (words(text) or [""])[0]
+    return first in _YES if is_asked and first in _YES | _NO else None
 
 
 def _list(parameter: Parameter, text: str, is_asked: bool) -> list[Any]:
@@ -132,6 +137,10 @@ def _number(parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[
         if about_people and (before[-1:] == ["for"] or before[-2:] == ["of", "us"] or before[-2:] == ["we", "are"]):
             return _as_number(found.value, parameter.kind)
     rivals = [p for p in siblings if p.kind in ("integer", "number", "code") and p.name != parameter.name]
+    codes = [p for p in rivals if p.kind == "code"]
+    if codes and not is_asked:
+        candidates = [f for f in candidates if not any(_label_before(p, text, f) for p in codes)]
+        rivals = [p for p in rivals if p.kind != "code"] if len(candidates) == 1 else rivals
     if candidates and (is_asked or (not rivals and len(candidates) == 1 and not _has_unit(text, candidates[0], label))):
         return _as_number(candidates[-1].value, parameter.kind)
     return None
@@ -140,7 +149,8 @@ def _number(parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[
 def _has_unit(text: str, found: Found, label: set[str]) -> bool:
     """Say whether the number counts something else than the parameter does (``2 kids`` is no number of nights)."""
     after = words(text[found.end : found.end + 30])[:1]
-    units = ("day", "week", "month", "hour", "minut", "euro", "dollar", "year", "night", "kid", "time")
+    about_money = label & {"amount", "sum", "pric", "total", "budget", "money", "cost", "deposit", "valu"}
+    units = _COUNTED if about_money else _COUNTED | _MONEY
     return bool(after) and stem(after[0]) in units and stem(after[0]) not in label
 
 
@@ -156,6 +166,8 @@ def _code(parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[Pa
     rest = [f for f in good if f not in near_other and (is_asked or _looks_like_code(f.value))]
     if any(p.kind == "phone" for p in others):
         rest = [f for f in rest if len(f.value) < 9]
+    if near and good[-1] not in (*near, *near_other) and _CORRECTING.search(text[near[-1].end : good[-1].start]):
+        near = good[-1:]
     chosen = (near or (rest if is_asked or not others or len(rest) == 1 else []))[-1:]
     if chosen:
         return _as_code(parameter, chosen[0].value)
@@ -185,7 +197,8 @@ def _label_before(parameter: Parameter, text: str, found: Found) -> bool:
     if text[found.start] == "#":
         return True
     label = {stem(w) for w in words(parameter.label)} - {"number", "id", "code", "referenc"}
-    before = {stem(w) for w in words(text[max(0, found.start - 32) : found.start])[-5:]}
+    earlier = max((f.end for f in entities.codes_in(text) if f.end <= found.start), default=0)
+    before = {stem(w) for w in words(text[max(earlier, found.start - 32) : found.start])[-5:]}
     if label:
         return bool(before & label)
     return bool(before & {"number", "id", "code", "referenc"})
@@ -249,6 +262,14 @@ def _last(found: Sequence[Found]) -> str | None:
     return good[-1] if good else None
 
 
+_YES = frozenset(("yes", "yeah", "yep", "yup", "sure", "ok", "okay", "please", "correct", "true", "absolutely"))
+_NO = frozenset(("no", "nope", "nah", "not", "false", "don't"))
+_COUNTED = frozenset(("day", "week", "month", "hour", "minut", "year", "night", "kid", "time"))
+_MONEY = frozenset(("euro", "dollar", "pound"))
+_CORRECTING = re.compile(r"\b(?:sorry|no|i mean|i meant|actually|rather|correction|wait|oh)\b", re.I)
+_SWITCHED = frozenset(("on", "off", "enabled", "active", "power", "open"))
+_ON = frozenset(("on", "enable", "activate", "open", "start"))
+_OFF = frozenset(("off", "disable", "deactivate", "close", "stop"))
 _FINDERS: dict[str, Any] = {
     "email": entities.emails_in,
     "phone": entities.phones_in,

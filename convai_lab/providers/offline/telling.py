@@ -48,6 +48,8 @@ def tell(tool: Tool | None, arguments: Mapping[str, Any], value: str, *, is_erro
     if _is_nothing(data):
         done = tool is not None and bool(tool.deeds) and data is None
         return Told("That's done.") if done else Told(f"I could not find anything{_on(subject)}.", "missing")
+    if isinstance(data, str) and data.lower().strip(" .!") in ("ok", "okay", "done", "success", "successful"):
+        return Told("That's done.")
     if isinstance(data, str):
         return Told(_clean(data) or "That's done.")
     if isinstance(data, list):
@@ -62,17 +64,19 @@ def told_field(arguments: Mapping[str, Any], value: str, tool: Tool | None, aske
     data = parsed(value)
     if not isinstance(data, dict) or _error_in(data) is not None:
         return None
-    hits = [f for f in _fields(_unwrapped(data), arguments) if _relevance(f, asked) >= 0.7]
+    hits = [f for f in _fields(_unwrapped(data), arguments) if _relevance(f, asked) >= 1.0]
     return _sentence(hits[:2], _subject(tool, arguments)) if hits else None
 
 
 def parsed(value: str) -> Any:
     """Return a result as data when it is JSON, else as text."""
     text = value.strip()
+    if not text:
+        return None
     if len(text) > MAX_RESULT_CHARS and text[0] in "{[":
         return _salvaged(text)
     if text[:1] not in '{["tfn-0123456789':
-        return text[:4000] or None
+        return text[:4000]
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -220,6 +224,8 @@ def _fields(record: Mapping[str, Any], arguments: Mapping[str, Any], prefix: str
 def _is_tellable(key: str, value: Any, arguments: Mapping[str, Any]) -> bool:
     if value is None or value in ("", [], {}) or isinstance(value, dict) or key.startswith("_"):
         return False
+    if key in ("status", "result") and str(value).lower() in ("ok", "success", "successful", "done"):
+        return False
     if key in ("success", "ok", "found") or re.search(r"url|token|image|secret|internal|html|uuid", key, re.I):
         return False
     if isinstance(value, str) and (holds_orders(value) or len(value) > 2000):
@@ -236,8 +242,20 @@ def _relevance(field: Field, asked: Sequence[str]) -> float:
 
 def _sentence(fields: Sequence[Field], subject: str) -> str:
     """Return ``Order 1234 is shipped, and it should arrive tomorrow.``"""
+    fields = _with_currency(fields)
     parts = [_clause(field, subject if index == 0 else "") for index, field in enumerate(fields)]
     return finished(join_words(parts, "and") if len(parts) < 3 else ", ".join(parts[:-1]) + f", and {parts[-1]}")
+
+
+def _with_currency(fields: Sequence[Field]) -> list[Field]:
+    """Say an amount and its currency in one breath: ``12.5 EUR``."""
+    unit = next((f.value for f in fields if f.label == "currency"), "")
+    is_amount = [isinstance(f.raw, (int, float)) and not isinstance(f.raw, bool) for f in fields]
+    if not unit or not any(is_amount):
+        return list(fields)
+    first = is_amount.index(True)
+    named = [f._replace(value=f"{f.value} {unit}") if i == first else f for i, f in enumerate(fields)]
+    return [f for f in named if f.label != "currency"]
 
 
 def _clause(field: Field, subject: str) -> str:

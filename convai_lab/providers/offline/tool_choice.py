@@ -160,7 +160,7 @@ def deeds_in(text: str) -> frozenset[str]:
 
 def wants_other_deed(tool: Tool, deeds: frozenset[str]) -> bool:
     """Say whether the words want something done that this tool does not do."""
-    strong = deeds - _WEAK
+    strong = deeds - WEAK_DEEDS
     return bool(strong) and not strong & tool.deeds and not any(_DEED_STEMS[d] & tool.stems for d in strong)
 
 
@@ -227,7 +227,8 @@ _DEEDS = {
 }
 _DEED_OF = {word: deed for deed, listed in _DEEDS.items() for word in listed.split()}
 _DEED_STEMS = {deed: frozenset(stem(w) for w in listed.split()) for deed, listed in _DEEDS.items()}
-_WEAK = frozenset(("send", "pay", "report", "buy"))
+WEAK_DEEDS = frozenset(("send", "pay", "report", "buy"))
+"""What is often only mentioned, not wanted."""
 _NOUN = (
     r"(?:table|appointment|booking|reservation|slot|room|seat|visit|viewing|demo|ticket|meeting|haircut|class|"
     r"lesson)"
@@ -241,6 +242,7 @@ _DEED_PATTERNS = tuple(
             "create",
         ),
         (rf"\b{_NOUN}\s+for\s+\w+", "create"),
+        (r"\b(?:want|need|like) to see (?:an?|the|your) \w+", "create"),
         (r"\b(?:to|can i|could i|please)\s+order\b|\bplace an? \w*\s?order\b|\bsign (?:me )?up\b", "create"),
         (r"\bmoney back\b", "refund"),
         (r"\b(?:send|give)\w*\s+(?:it|them|this)\s+back\b", "return"),

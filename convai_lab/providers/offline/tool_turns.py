@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from convai_lab.providers.offline import phrases, retrieval, slots, telling
+from convai_lab.providers.offline import entities, phrases, retrieval, slots, telling
 from convai_lab.providers.offline.acts import read_said
+from convai_lab.providers.offline.found import Found
 from convai_lab.providers.offline.memory import Exchange, PastCall
 from convai_lab.providers.offline.scene import PlannedCall, Reply, Scene
 from convai_lab.providers.offline.schemas import Parameter
 from convai_lab.providers.offline.slots import Heard
 from convai_lab.providers.offline.tool_choice import Tool, choose, deeds_in, wants_other_deed
-from convai_lab.providers.offline.words import content_stems, sentences, words
+from convai_lab.providers.offline.words import content_stems, likeness, sentences, words
 
 MAX_PARALLEL = 4
 _LASTING = frozenset(("code", "email", "phone", "name"))
@@ -60,7 +61,8 @@ def arguments_known(scene: Scene, tool: Tool) -> dict[str, Any]:
     """Return the arguments for a tool that the conversation holds so far."""
     memory = scene.memory
     same = next((c for c in reversed(memory.calls) if c.call.name == tool.name and c.answer is not None), None)
-    recent = memory.since(same.after) if same else memory.exchanges
+    last = memory.last_call
+    recent = memory.since(last.after) if last else memory.exchanges
     found = slots.fill(tool.parameters, _heard(tool, recent), tool_stems=tool.stems)
     if "other" in scene.said:
         return found
@@ -118,12 +120,13 @@ def retried(scene: Scene) -> Reply | None:
 
 def meant_by_value(scene: Scene) -> Tool | None:
     """Return the only tool that a bare code can be meant for: ``it's A-77``."""
-    if (len(scene.said.stems) > 3 and not scene.said.foreign) or deeds_in(scene.said.text):
+    if deeds_in(scene.said.text):
         return None
     fitting = [
         tool
         for tool in scene.tools
-        if not tool.deeds and any(p.kind == "code" and p.required and _has_code(p, scene) for p in tool.parameters)
+        if not tool.deeds
+        and any(p.kind == "code" and p.required and _has_code(tool, p, scene) for p in tool.parameters)
     ]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -220,8 +223,10 @@ def _known_value(scene: Scene, tool: Tool, parameter: Parameter, same: PastCall 
             return past.call.arguments[parameter.name]
     if parameter.kind not in _LASTING or not parameter.required:
         return None
-    heard = _heard(tool, scene.memory.exchanges)
-    return slots.fill([parameter], heard, tool_stems=tool.stems).get(parameter.name)
+    texts = [exchange.text for exchange in reversed(scene.memory.exchanges)]
+    if parameter.kind == "code":
+        return next((v for text in texts if (v := slots.labelled_code(parameter, text)) is not None), None)
+    return slots.fill([parameter], [Heard(text) for text in texts]).get(parameter.name)
 
 
 def _done_already(scene: Scene, tool: Tool, arguments: Mapping[str, Any]) -> Reply | None:
@@ -268,10 +273,17 @@ def _wanted_before(scene: Scene, tools: list[Tool]) -> str:
     return ""
 
 
-def _has_code(parameter: Parameter, scene: Scene) -> bool:
+def _has_code(tool: Tool, parameter: Parameter, scene: Scene) -> bool:
+    """Say whether the words hold a code for the parameter and, as far as they can be read, nothing else."""
     text = scene.said.text
-    return bool(slots.codes_for(parameter, text) if scene.said.foreign else _value_when_asked(parameter, text))
+    if scene.said.foreign:
+        return bool(slots.codes_for(parameter, text))
+    rest = " ".join(text[a:b] for a, b in _around(text, entities.codes_in(text)))
+    known = tool.stems | {"number", "id", "code", "referenc"}
+    only_code = all(likeness(s, known) for s in content_stems(rest))
+    return only_code and slots.find_value(parameter, text, is_asked=True) is not None
 
 
-def _value_when_asked(parameter: Parameter, text: str) -> Any | None:
-    return slots.find_value(parameter, text, is_asked=True)
+def _around(text: str, found: Sequence[Found]) -> list[tuple[int, int]]:
+    ends = [0, *(f.end for f in found)]
+    return list(zip(ends, [*(f.start for f in found), len(text)], strict=True))

@@ -53,7 +53,7 @@ _CALLERS = r"(?:caller|customer|user|guest|client|patient)"
 _CONDITION = re.compile(
     r"^(?:if|when|whenever)\s+(?P<when>.{3,160}?),\s*(?:then\s+)?(?:please\s+)?(?:you\s+(?:can|should|may|"
     r"must)\s+)?"
-    r"(?:say|tell|explain|answer|reply|inform|respond|let)\b\s*(?:to\s+)?"
+    r"(?P<verb>say|tell|ask|advise|explain|answer|reply|inform|respond|let)\b\s*(?:to\s+)?"
     r"(?:(?:them|the (?:caller|customer|user|guest|client|patient)|him or her)\b\s*)?(?:know\s+)?"
     r"(?:that\b|with\b|:)?\s*(?P<what>.{6,})$",
     re.I | re.S,
@@ -77,7 +77,7 @@ _MANNER = re.compile(
 _ASKING = re.compile(
     r"\b(?:ask(?:\s+(?:the\s+)?(?:caller|customer|user|guest|client|patient|them))?\s+(?:for|about)|collect|gather|"
     r"find out|get|obtain|note down|take)\s+(?P<what>(?:the|their|his|her|an?|your|which|what|how|when|"
-    r"where)\s[^.;:!?]+)",
+    r"where)\s[^.;:!?]+?)(?=[.;:!?]|,? (?:and )?then\b|$)",
     re.I,
 )
 
@@ -113,6 +113,8 @@ def told_when_asked(sentence: str) -> tuple[str, str] | None:
     if not match:
         return None
     what = match["what"].strip().strip("\"'“”‘’")
+    if match["verb"].lower() in ("tell", "ask", "advise") and what.lower().startswith("to "):
+        return match["when"], f"please {what[3:]}"
     if _NOT_TO_BE_SAID.match(what) or len(what.split()) < 3 or not _FINITE.search(what):
         return None
     return match["when"], what

@@ -37,7 +37,7 @@ right said say says see shall she should so some somebody someone something sorr
 than thank thanks that that's the their them then there there's these they thing things think this those
 though to told too try trying uh um up upon us use very wanna want wanted wants was we well were we're what
 what's when when's where where's which while who who's whom whose why will wish with won't would wouldn't yeah
-yep yes yet you you'd you'll your you're yours you've bring come comes coming somewhere anywhere happen
+yep yes yet you you'd you'll your you're yours you've place bring come comes coming somewhere anywhere happen
 happens long take takes took question ask asking guess mean wonder wondering possible possibly able today's
 whether currently
 """
@@ -57,7 +57,7 @@ cancel cancellation annul
 change modify update edit amend alter adjust
 reschedule move postpone rebook shift
 book booking reserve reservation
-appointment visit slot checkup
+appointment visit slot checkup dentist doctor
 table seat seating
 available availability free vacancy space
 address location located street situated
@@ -87,9 +87,9 @@ weather temperature forecast rain sunny
 start begin
 end finish stop
 buy purchase
-menu food eat dish dishes
+menu food eat dish dishes meal cafe restaurant
+photo photos photography picture camera
 group party people guests guest
-doctor dentist physician
 lost missing
 late delayed delay overdue
 store shop

@@ -118,8 +118,8 @@ DIALOGUES: dict[str, tuple[str, list[Line]]] = {
         "sam",
         [
             line(
-                "So my sister told me about you, she has ordered for years, and last week I thought why not. I paid with "
-                "my card and all went well. Then nothing. My neighbour says I should just call. So I'm calling. It is "
+                "So my sister told me about you, she has ordered for years, and last week I thought why not. I paid by "
+                "card and all went well. Then nothing. My neighbour says I should just call. So I'm calling. It is "
                 "order 80412, by the way. Could you look where it is? I'm home until noon.",
                 calls("order_status", order_id="80412"),
             )
