@@ -43,8 +43,18 @@ class ConvaiLabError(Exception):
     """Something expected went wrong; the message says what, and what to do next."""
 
     def _render_traceback_(self) -> list[str]:
-        """Show one sentence in a notebook instead of a stack trace (an IPython hook)."""
-        return [f"{type(self).__name__}: {self}"]
+        """Show one line in a notebook instead of a stack trace (an IPython hook)."""
+        return [" ".join(f"{type(self).__name__}: {self}".split())]
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Travel whole between processes: the usual way would call `__init__` without its keywords."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[ConvaiLabError], args: tuple[object, ...], state: dict[str, object]) -> ConvaiLabError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class InvalidValueError(ConvaiLabError, ValueError):
