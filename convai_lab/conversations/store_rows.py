@@ -75,6 +75,7 @@ def document_of(connection: sqlite3.Connection, conversation_id: str) -> dict[st
 
 
 def summary_of(row: sqlite3.Row, tools: dict[str, None]) -> dict[str, Any]:
+    """Return the row of a list: a conversation in brief."""
     conversation = conversation_from_wire(json.loads(row["header"]))
     count = 0 if row["last_position"] is None else row["last_position"] + 1
     return summary_to_wire(conversation, message_count=count, tool_names=list(tools))
@@ -139,12 +140,14 @@ def count_turns(connection: sqlite3.Connection, conversation_id: str) -> int:
 
 
 def stored_turn(connection: sqlite3.Connection, columns: dict[str, Any]) -> sqlite3.Row:
+    """Return the row that holds a turn at the place where `columns` would put one."""
     sql = "SELECT turn_id, body FROM live_turns WHERE conversation_id = ? AND position = ?"
     row: sqlite3.Row = connection.execute(sql, (columns["id"], columns["position"])).fetchone()
     return row
 
 
 def checked_index(index: Any) -> int:
+    """Return a turn's position, refused in words when it is none."""
     if isinstance(index, bool) or not isinstance(index, int) or index < 0:
         raise InvalidValueError(f"must be a whole number from 0, got {str(index)[:60]!r}", field="index")
     return index
@@ -156,8 +159,10 @@ def _real(value: float | None) -> float | None:
 
 
 def id_text(given: Any) -> str:
+    """Return an id as text that a query can look for, whatever was given."""
     return column_text(given) if isinstance(given, str) else ""
 
 
 def unknown(conversation_id: Any) -> NotFoundError:
+    """Return the error for a conversation that is not there."""
     return NotFoundError(f"there is no conversation {str(conversation_id)[:80]!r}", status=404)

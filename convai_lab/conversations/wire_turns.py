@@ -183,6 +183,7 @@ def _arguments_to_wire(arguments: Mapping[str, Any]) -> str:
 
 
 def whole_secs(secs: float | None) -> int:
+    """Return seconds as the platform counts them: whole, and 0 where it wants a number for nothing."""
     return math.floor(secs) if secs is not None and math.isfinite(secs) else 0
 
 
