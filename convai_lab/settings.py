@@ -6,11 +6,14 @@ which shows itself as stars, and `scrub()` removes every known key from a text b
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Never
+from urllib.parse import quote
 
 import platformdirs
 
@@ -39,6 +42,7 @@ BASE_URL_VARIABLES = (
 """The environment variables that point a vendor somewhere else (a proxy, a test server)."""
 
 STARS = "********"
+SHORTEST_SECRET = 8
 KEY_SHAPES = re.compile(
     r"\b(?:sk-ant-[\w-]{16,}|sk-[\w-]{16,}|sk_[A-Za-z0-9]{16,}|AIza[\w-]{20,}|xai-[\w-]{16,}|gsk_\w{16,})"
 )
@@ -76,7 +80,13 @@ class Secret:
     def __bool__(self) -> bool:
         return bool(self._value)
 
-    def __reduce__(self) -> tuple[object, ...]:
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, _: object) -> Secret:
+        return self
+
+    def __reduce__(self) -> Never:
         raise TypeError("a Secret is never pickled: pass the name of its environment variable instead")
 
 
@@ -89,21 +99,27 @@ def home() -> Path:
         InvalidValueError: The folder cannot be made or is not a folder.
     """
     named = os.environ.get(HOME_VARIABLE)
-    folder = Path(named).expanduser() if named else Path(platformdirs.user_data_dir("convai-lab", False))
     try:
+        folder = Path(named).expanduser() if named else Path(platformdirs.user_data_dir("convai-lab", False))
+        folder = folder.absolute()  # the platform process may have another working directory
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
+    except (OSError, RuntimeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise InvalidValueError(
-            f"cannot use {folder} for data ({error.strerror}); set it to a folder you can write",
+            f"cannot use {named or 'the user data folder'} for data ({reason}); set it to a folder you can write",
             field=HOME_VARIABLE,
         ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InvalidValueError(
+            f"cannot use {folder} for data (no permission to write); set it to a folder you can write",
+            field=HOME_VARIABLE,
+        )
     return folder
 
 
 def setting(name: str) -> str | None:
     """Return a setting such as ``OPENAI_BASE_URL`` (one sent by the notebook wins over the environment)."""
-    value = _overrides.get(name) or os.environ.get(name)
-    return value.strip() or None if value else None
+    return _overrides.get(name, "").strip() or os.environ.get(name, "").strip() or None
 
 
 def find_key(*variables: str) -> Secret | None:
@@ -144,32 +160,38 @@ def provider_settings() -> dict[str, str]:
 
 
 def use_provider_settings(received: Mapping[str, str]) -> None:
-    """Use keys and base URLs received from the notebook, in memory only; replaces the ones received before."""
+    """Use keys and base URLs received from the notebook, in memory only; replaces the ones received before.
+
+    Raises:
+        InvalidValueError: A value is not a text.
+    """
     allowed = {*KEY_VARIABLES, *BASE_URL_VARIABLES}
+    for name, value in received.items():
+        if name in allowed and not isinstance(value, str):
+            raise InvalidValueError("must be a text", field=name)
     with _lock:
         _overrides.clear()
         _overrides.update({name: value for name, value in received.items() if name in allowed and value})
     for name in KEY_VARIABLES:
         if name in _overrides:
-            remember_secret(_overrides[name])
+            remember_secret(_overrides[name].strip())
 
 
 def remember_secret(value: str) -> None:
-    """Make `scrub()` remove `value` from now on (values under 8 characters are too common to remove)."""
-    if len(value) >= 8:
+    """Make `scrub()` remove `value` from now on (shorter values than 8 characters are too common to remove)."""
+    if len(value) >= SHORTEST_SECRET:
         with _lock:
             _seen.add(value)
 
 
 def scrub(text: str) -> str:
-    """Return `text` with every known key, and everything that looks like one, replaced by stars."""
-    for variable in KEY_VARIABLES:
-        if (value := os.environ.get(variable)) and len(value) >= 8:
-            text = text.replace(value, STARS)
+    """Return `text` with every known key, as it is or inside a URL or JSON, and all that looks like one, as stars."""
     with _lock:
-        seen = sorted(_seen, key=len, reverse=True)
-    for value in seen:
-        text = text.replace(value, STARS)
+        known = set(_seen)
+    known.update(value for name in KEY_VARIABLES if len(value := os.environ.get(name, "").strip()) >= SHORTEST_SECRET)
+    for value in sorted(known, key=len, reverse=True):  # one key may be the beginning of another
+        for spelling in {value, quote(value, safe=""), json.dumps(value)[1:-1]}:
+            text = text.replace(spelling, STARS)
     return KEY_SHAPES.sub(STARS, text)
 
 
@@ -182,7 +204,7 @@ def _from_keyring(variable: str) -> str | None:
         except ImportError:
             return None
         try:
-            _keyring_answers[variable] = keyring.get_password(KEYRING_SERVICE, variable)
+            _keyring_answers[variable] = (keyring.get_password(KEYRING_SERVICE, variable) or "").strip() or None
         except (keyring.errors.KeyringError, RuntimeError, OSError):
             _keyring_answers[variable] = None
     return _keyring_answers[variable]
