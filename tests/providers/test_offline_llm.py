@@ -294,5 +294,17 @@ async def test_huge_input_is_answered_quickly(name: str) -> None:
     assert said(events) or calls_in(events)
 
 
+@pytest.mark.parametrize(
+    "piece", ["５", "(1", "1.", "a. ", "- ", "please ", "at ", "a@", "not ", "my name is ", "hi, ", "a'"]
+)
+async def test_words_that_are_slow_to_match_are_answered_quickly(piece: str) -> None:
+    """Each of these took seconds, or could have: repeated beginnings of what the rules look for."""
+    for prompt, text in (("You are Sam.", piece * 4000), (piece * 100_000, "Where is order 12?")):
+        question = ChatMessage(role="assistant", content="What is the new address?")
+        started = time.perf_counter()
+        await read(request(question, user(text), prompt=prompt))
+        assert time.perf_counter() - started < LIMIT_SECS
+
+
 async def test_the_right_line_of_a_megabyte_is_found() -> None:
     assert "costs 777 euros" in said(await read(HUGE["a megabyte of prompt"]))

@@ -14,6 +14,8 @@ from convai_lab.providers.offline.moments import dates_in, times_in
 from convai_lab.providers.offline.words import STOP_WORDS, digits_in, is_number_word, listed, number_in
 
 MAX_CODE_CHARS = 64
+MAX_FOUND = 60
+"""How many numbers of one text are looked at: the last ones, as corrections come late."""
 
 
 @lru_cache(maxsize=256)
@@ -53,7 +55,7 @@ def codes_in(text: str) -> tuple[Found, ...]:
             if not _ORDINAL.fullmatch(value):
                 found.append(candidate)
     spoken = [f for f in _spoken_digits(text) if not inside(f, taken)]
-    return tuple(sorted((*found, *spoken), key=lambda f: f.start))
+    return tuple(sorted((*found, *spoken), key=lambda f: f.start))[-MAX_FOUND:]
 
 
 @lru_cache(maxsize=256)
@@ -62,7 +64,7 @@ def numbers_in(text: str) -> tuple[Found, ...]:
     taken = (*emails_in(text), *urls_in(text), *dates_in(text), *times_in(text))
     digits = [Found(m[0].replace(",", ""), *m.span(), is_negated(text, m.start())) for m in _NUMBER.finditer(text)]
     both = [*digits, *_spoken_numbers(text)]
-    return tuple(sorted((f for f in both if not inside(f, taken)), key=lambda f: f.start))
+    return tuple(sorted((f for f in both if not inside(f, taken)), key=lambda f: f.start))[-MAX_FOUND:]
 
 
 @lru_cache(maxsize=256)

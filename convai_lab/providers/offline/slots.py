@@ -279,8 +279,8 @@ _FINDERS: dict[str, Any] = {
     "name": entities.names_in,
 }
 _STREET = re.compile(
-    r"((?:\d+[a-z]?\s+(?:[A-Z][\w'-]*|\w+)(?:\s+\w+)?\s*(?:street|st|road|rd|avenue|ave|lane|square|drive|way|"
+    r"((?:\b\d{1,6}[a-z]?\s+(?:[A-Z][\w'-]*|\w+)(?:\s+\w+)?\s*(?:street|st|road|rd|avenue|ave|lane|square|drive|way|"
     r"place)|"
-    r"\d+[a-z]?\s+[A-Z]\w+(?:\s+[A-Z]\w+)*|[A-Z]\w+(?:straße|strasse|weg|gasse|laan|straat)\s+\d+\w?)"
+    r"\b\d{1,6}[a-z]?\s+[A-Z]\w+(?:\s+[A-Z]\w+)*|\b[A-Z]\w{1,40}(?:straße|strasse|weg|gasse|laan|straat)\s+\d+\w?)"
     r"(?:,\s*[\w '-]+){0,3})",
 )

@@ -16,6 +16,7 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|no|nr|approx|etc|vs|e\.g|i\.e|a\.m|p\.m|inc|ltd)|\b[A-Z])\.$", re.I
 )
+_MARKS = re.compile(r"[\W_]{12,}")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+|(?<=[。！？])|\s*\n+\s*")
 
 
@@ -132,11 +133,12 @@ _NUMBERS = {
 
 
 def plain(text: str) -> str:
-    """Return `text` with straight apostrophes and without what cannot be seen, cut to `MAX_READ_CHARS`."""
+    """Return `text` as it is read: straight apostrophes, nothing invisible, no long runs of marks, not too long."""
     if len(text) > MAX_READ_CHARS:
         text = text[: MAX_READ_CHARS // 2] + " " + text[-MAX_READ_CHARS // 2 :]
     text = text.replace("’", "'").replace("‘", "'").replace("\u00a0", " ")
-    return "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
+    text = "".join(c for c in text if c.isprintable() or c in "\n\t").strip()
+    return _MARKS.sub(lambda run: run[0][:4], text)
 
 
 def words(text: str) -> list[str]:
@@ -150,7 +152,7 @@ def sentences(text: str) -> list[str]:
     for piece in _SENTENCE_END.split(text):
         if not piece or not piece.strip():
             continue
-        if found and _ABBREVIATION.search(found[-1]):
+        if found and _ABBREVIATION.search(found[-1][-8:]):
             found[-1] += " " + piece.strip()
         else:
             found.append(piece.strip())
