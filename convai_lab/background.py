@@ -182,6 +182,8 @@ def _end(running: asyncio.AbstractEventLoop, owner_pid: int) -> None:
 def _after_fork() -> None:
     """Forget the loop: its thread stayed in the parent, and somebody may have held the lock."""
     global _loop, _lock
+    if _loop is not None:  # its epoll is shared: a connection collected here would be deaf in the parent
+        vars(_loop)["_closed"] = True
     _loop, _lock = None, threading.Lock()
 
 
