@@ -124,7 +124,7 @@ class OpenNotebook:
         self.page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel')")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # not session: Playwright's loop would seem to run in every test after these
 def browser() -> Iterator[Any]:
     chromium = _chromium()
     from playwright.sync_api import sync_playwright
@@ -135,7 +135,7 @@ def browser() -> Iterator[Any]:
         launched.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[LabServer]:
     server = LabServer(tmp_path_factory.mktemp("jupyter"))
     process = server.start()
