@@ -14,7 +14,7 @@ from convai_lab.providers.offline import entities, manners, phrases, retrieval, 
 from convai_lab.providers.offline.scene import Reply, Scene, scene_of
 from convai_lab.providers.offline.slots import Heard
 from convai_lab.providers.offline.tool_choice import SYSTEM_TOOLS, Choice, choose, deeds_in
-from convai_lab.providers.offline.words import content_stems, likeness, words
+from convai_lab.providers.offline.words import words
 
 SURE_COVERAGE = 0.74
 """A passage that covers this much of a question answers it even when a tool would fit, too."""
@@ -48,6 +48,9 @@ def _after_tools(scene: Scene) -> Reply:
         return manners.with_empathy(scene, Reply(tool_turns.tell_results(scene)))
     if any(past.call.name in system_tools.TRANSFERS and not past.ended_well for past in fresh):
         return Reply(f"{phrases.TRANSFER_FAILED} {scene.pick(phrases.ANYTHING_ELSE)}")
+    switched = [past.call.arguments.get("language") for past in fresh if past.call.name == "language_detection"]
+    if switched:
+        return Reply(phrases.IN_ENGLISH if switched[-1] == "en" else phrases.ONLY_ENGLISH)
     return Reply() if fresh else Reply(manners.repair(scene))
 
 
@@ -111,7 +114,7 @@ def _asked_value(scene: Scene) -> Reply | None:
 def _is_something_else(scene: Scene, kind: str) -> bool:
     """Say whether an answer that would fit anything is in truth another request."""
     said = scene.said
-    if kind not in ("words", "sentence", "name", "place"):
+    if kind not in ("words", "sentence", "name", "place", "list"):
         return False
     if said.is_only_social and ("thanks" in said or "goodbye" in said or "greeting" in said):
         return True
@@ -183,8 +186,7 @@ def _knowledge(scene: Scene) -> Reply | None:
 
 def _goal(scene: Scene) -> Reply | None:
     """Ask for the next thing that the goal needs and no tool will ask for."""
-    covered = {s for tool in scene.tools for s in (*tool.parameter_stems, *tool.name_stems, "number")}
-    asks = [a for a in scene.brief.asks if not any(likeness(s, covered) for s in content_stems(a)[-1:])]
+    asks = [a for a in scene.brief.asks if not any(tool.asks_for(a) for tool in scene.tools)]
     open_asks = [a for a in asks if not any(a in text for text in scene.memory.agent_texts)]
     answered = any(a in scene.memory.last_agent for a in asks)
     if not asks or scene.said.foreign or (scene.said.is_question and not scene.said.is_request):

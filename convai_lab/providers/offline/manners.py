@@ -68,7 +68,7 @@ def on_language(scene: Scene) -> Reply | None:
         return None
     if reply := system_call(scene, "language_detection", reason="the caller asked to switch", language=wanted):
         return reply
-    return Reply("Yes, we can go on in English. How can I help you?" if wanted == "en" else phrases.ONLY_ENGLISH)
+    return Reply(phrases.IN_ENGLISH if wanted == "en" else phrases.ONLY_ENGLISH)
 
 
 def on_itself(scene: Scene) -> Reply | None:
@@ -173,7 +173,10 @@ def system_call(
         return None
     topic = " ".join(e.text for e in scene.memory.exchanges[-3:])
     arguments = system_tools.arguments_for(tool, reason=reason, message=text, topic=topic, language=language, keys=keys)
-    return Reply(text, (PlannedCall(name, arguments),)) if arguments is not None else None
+    if arguments is None:
+        return None
+    said_by_platform = "client_message" in arguments
+    return Reply("" if said_by_platform else text, (PlannedCall(name, arguments),))
 
 
 def hello(scene: Scene) -> str:

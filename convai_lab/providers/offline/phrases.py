@@ -49,6 +49,7 @@ GO_AHEAD = "Shall I go ahead?"
 AGAIN_OR_ELSE = "Shall I try again, or can I help with something else?"
 WHAT_I_AM = "I'm an automated assistant that runs on offline rules, not a language model."
 ONLY_ENGLISH = "I'm sorry, I only understand English here."
+IN_ENGLISH = "Yes, we can go on in English. How can I help you?"
 NOTED = "Thank you, I have noted that."
 
 

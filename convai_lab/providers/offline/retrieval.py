@@ -24,7 +24,8 @@ MAX_ANSWER_CHARS = 320
 _MONEY = re.compile(r"[$€£¥]|\b(?:euros?|dollars?|pounds?|free|cents?|usd|eur|gbp|percent|%)\b|\d", re.I)
 _CURRENCY = re.compile(r"[$€£¥]|\b(?:euros?|dollars?|pounds?|free|cents?|usd|eur|gbp)\b", re.I)
 _TIME = re.compile(
-    r"\b\d{1,2}(?::\d{2})?\s*(?:am|pm|o'clock|h)\b|\d:\d{2}|\b(?:at|from|until|till|to|by) \d{1,2}\b(?! [A-Z])|"
+    r"\b\d{1,2}(?::\d{2})?\s*(?:am|pm|o'clock|h)\b|\b(?:one|two|three|four) (?:am|pm|o'clock)\b|"
+    r"\d:\d{2}|\b(?:at|from|until|till|to|by) \d{1,2}\b(?! [A-Z])|"
     r"\b(?:day|week|month|hour|minute|monday|tuesday|wednesday|thursday|friday|saturday|sunday|noon|midnight|daily|weekend|"
     r"morning|evening|five|six|seven|eight|nine|ten|eleven|twelve)s?\b",
     re.I,
@@ -32,7 +33,7 @@ _TIME = re.compile(
 _PLACE = re.compile(r"\b(?:street|road|avenue|square|lane|at|in|near|next to|opposite|floor|station|city)\b", re.I)
 _KINDS = (
     (frozenset(("cost", "pric", "charg", "fee", "expensiv", "cheap")), _CURRENCY),
-    (frozenset(("time", "durat", "hour")), _TIME),
+    (frozenset(("tim", "duration", "hour")), _TIME),
 )
 _ACTIONS = frozenset(
     stem(w)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -14,6 +14,7 @@ from convai_lab.providers.offline.brief import Brief
 from convai_lab.providers.offline.memory import Memory, remember
 from convai_lab.providers.offline.retrieval import brief_for
 from convai_lab.providers.offline.tool_choice import Tool, tools_of
+from convai_lab.providers.offline.words import content_stems
 
 
 class PlannedCall(NamedTuple):
@@ -57,4 +58,8 @@ def scene_of(request: ChatRequest) -> Scene:
     """Read a request."""
     memory = remember(request)
     said = read_said(memory.newest)
-    return Scene(memory, said, tools_of(request.tools), tuple(request.tools))
+    scene = Scene(memory, said, tools_of(request.tools), tuple(request.tools))
+    own_name = set(content_stems(scene.brief.name))
+    if own_name & set(said.stems):  # being called by name is no topic
+        return replace(scene, said=replace(said, stems=tuple(s for s in said.stems if s not in own_name)))
+    return scene

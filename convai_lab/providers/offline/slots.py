@@ -134,6 +134,8 @@ def _number(parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[
         before = [stem(w) for w in words(text[max(0, found.start - 40) : found.start])[-3:]]
         if label & set(after) or (label & set(before) and not about_people):
             return _as_number(found.value, parameter.kind)
+        if _has_unit(text, found, label):
+            continue
         if about_people and (before[-1:] == ["for"] or before[-2:] == ["of", "us"] or before[-2:] == ["we", "are"]):
             return _as_number(found.value, parameter.kind)
     rivals = [p for p in siblings if p.kind in ("integer", "number", "code") and p.name != parameter.name]
@@ -163,7 +165,7 @@ def _code(parameter: Parameter, text: str, is_asked: bool, siblings: Sequence[Pa
     near = [f for f in good if _label_before(parameter, text, f)]
     others = [p for p in siblings if p.kind in ("code", "phone") and p.name != parameter.name]
     near_other = {f for f in good for p in others if _label_before(p, text, f) and f not in near}
-    rest = [f for f in good if f not in near_other and (is_asked or _looks_like_code(f.value))]
+    rest = [f for f in good if f not in near_other and (is_asked or _looks_like_code(text, f))]
     if any(p.kind == "phone" for p in others):
         rest = [f for f in rest if len(f.value) < 9]
     if near and good[-1] not in (*near, *near_other) and _CORRECTING.search(text[near[-1].end : good[-1].start]):
@@ -188,7 +190,10 @@ def _fitting_codes(parameter: Parameter, text: str) -> list[Found]:
     return found
 
 
-def _looks_like_code(value: str) -> bool:
+def _looks_like_code(text: str, found: Found) -> bool:
+    value = found.value
+    if len(value) == 2 and value.isdigit():
+        return bool(re.search(r"\b(?:of|for|about)\s+$", text[: found.start], re.I))
     return len(value) >= 3 and (not value.isdigit() or len(value) <= 20)
 
 

@@ -266,6 +266,9 @@ def _clause(field: Field, subject: str) -> str:
         return f"{who} is {field.value}" if subject else f"the status is {field.value}"
     if label in _ARRIVALS:
         return f"{who} should arrive {_when(field.value)}"
+    first, last = label.split()[0], label.split()[-1]
+    if last in ("on", "at", "by", "until", "from") and first != last:
+        return f"{who} {'was ' if first.endswith('ed') else ''}{label} {field.value}"
     of = f" of {subject}" if subject else ""
     plural = isinstance(field.raw, list) and len(field.raw) > 1
     return f"the {label}{of} {'are' if plural else 'is'} {field.value}"

@@ -12,9 +12,18 @@ from convai_lab.providers.base import ToolSpec
 from convai_lab.providers.offline import slots
 from convai_lab.providers.offline.acts import Said
 from convai_lab.providers.offline.schemas import Parameter, parameters_of
-from convai_lab.providers.offline.words import content_stems, likeness, listed, name_words, sentences, stem, words
+from convai_lab.providers.offline.words import (
+    STOP_WORDS,
+    content_stems,
+    likeness,
+    listed,
+    name_words,
+    sentences,
+    stem,
+    words,
+)
 
-MIN_SCORE = 1.9
+MIN_SCORE = 1.6
 NAME_WEIGHT, DESCRIPTION_WEIGHT, PARAMETER_WEIGHT, CHOICE_WEIGHT = 2.0, 1.0, 0.7, 1.2
 VALUE_BONUS, MINE_BONUS, UNMATCHED_COST = 1.0, 0.6, 0.1
 SYSTEM_TOOLS = frozenset(
@@ -61,6 +70,12 @@ class Tool:
     def parameter_stems(self) -> frozenset[str]:
         """The stems of its parameters' names."""
         return frozenset(s for p in self.parameters for s in content_stems(p.label)) - {"number", "id", "code", "name"}
+
+    def asks_for(self, thing: str) -> bool:
+        """Say whether one of its parameters is what the prompt calls `thing` (``your name``)."""
+        labels = [content_stems(p.label) for p in self.parameters]
+        wanted = content_stems(thing)
+        return any(label and any(likeness(s, label) for s in wanted if s not in _VAGUE) for label in labels)
 
     @cached_property
     def choice_stems(self) -> frozenset[str]:
@@ -175,7 +190,7 @@ def _score(tool: Tool, text: str, stems: set[str], deeds: frozenset[str], *, sai
         score += 0.5
     if not any(hits):
         return 0.0
-    if any(likeness(s, tool.name_stems) for s in _owned(text)):
+    if any(likeness(s, tool.stems) for s in _owned(text)):
         score += MINE_BONUS
     telling = [p for p in tool.parameters if p.kind in _TELLING_KINDS and p.required]
     if any(slots.find_value(p, text, siblings=tool.parameters) is not None for p in telling):
@@ -185,7 +200,8 @@ def _score(tool: Tool, text: str, stems: set[str], deeds: frozenset[str], *, sai
 
 def _owned(text: str) -> list[str]:
     """Return the stems of what the caller calls their own: ``my blue parcel``."""
-    return [stem(w) for pair in _OWN.findall(text) for w in words(pair)]
+    having = words(text) if _HAVING.search(text) else []
+    return [stem(w) for w in (*having, *(w for pair in _OWN.findall(text) for w in words(pair))) if w not in STOP_WORDS]
 
 
 def _hit(tool: Tool, wanted: str) -> float:
@@ -205,6 +221,8 @@ def _base_form(verb: str) -> str | None:
 
 
 _BOOK_AS_NOUN = re.compile(r"\b(?:an?|the|my|your|this|that|each|which)\s+(?:\w+\s+)?(?:book|place|schedule)\b", re.I)
+_HAVING = re.compile(r"\b(?:do|did) i (?:still )?have\b(?! to)|\bam i (?:on|in)\b", re.I)
+_VAGUE = frozenset(("number", "id", "code", "detail", "inform"))
 _OWN = re.compile(r"\b(?:my|our)\s+(\w+(?:\s+\w+)?)", re.I)
 _READING = frozenset(
     listed(

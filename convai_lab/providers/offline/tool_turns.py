@@ -18,6 +18,8 @@ from convai_lab.providers.offline.words import content_stems, likeness, sentence
 MAX_PARALLEL = 4
 _LASTING = frozenset(("code", "email", "phone", "name"))
 """Kinds of values that stay true for the rest of a conversation."""
+_TELLING = frozenset(("code", "email", "phone"))
+"""Kinds of values that say by themselves what they are."""
 _ASKED_BY_WORD = {
     "when": ("arriv", "date", "time", "eta"),
     "where": ("status", "locat", "address"),
@@ -119,14 +121,14 @@ def retried(scene: Scene) -> Reply | None:
 
 
 def meant_by_value(scene: Scene) -> Tool | None:
-    """Return the only tool that a bare code can be meant for: ``it's A-77``."""
+    """Return the only tool that a bare value can be meant for: ``it's A-77``."""
     if deeds_in(scene.said.text):
         return None
     fitting = [
         tool
         for tool in scene.tools
         if not tool.deeds
-        and any(p.kind == "code" and p.required and _has_code(tool, p, scene) for p in tool.parameters)
+        and any(p.kind in _TELLING and p.required and _is_value_for(tool, p, scene) for p in tool.parameters)
     ]
     return fitting[0] if len(fitting) == 1 else None
 
@@ -273,15 +275,16 @@ def _wanted_before(scene: Scene, tools: list[Tool]) -> str:
     return ""
 
 
-def _has_code(tool: Tool, parameter: Parameter, scene: Scene) -> bool:
-    """Say whether the words hold a code for the parameter and, as far as they can be read, nothing else."""
+def _is_value_for(tool: Tool, parameter: Parameter, scene: Scene) -> bool:
+    """Say whether the words hold a value for the parameter and, as far as they can be read, nothing else."""
     text = scene.said.text
     if scene.said.foreign:
-        return bool(slots.codes_for(parameter, text))
-    rest = " ".join(text[a:b] for a, b in _around(text, entities.codes_in(text)))
+        return parameter.kind == "code" and bool(slots.codes_for(parameter, text))
+    found = {"email": entities.emails_in, "phone": entities.phones_in}.get(parameter.kind, entities.codes_in)(text)
+    rest = " ".join(text[a:b] for a, b in _around(text, found))
     known = tool.stems | {"number", "id", "code", "referenc"}
-    only_code = all(likeness(s, known) for s in content_stems(rest))
-    return only_code and slots.find_value(parameter, text, is_asked=True) is not None
+    nothing_else = all(likeness(s, known) for s in content_stems(rest))
+    return bool(found) and nothing_else and slots.find_value(parameter, text, is_asked=True) is not None
 
 
 def _around(text: str, found: Sequence[Found]) -> list[tuple[int, int]]:

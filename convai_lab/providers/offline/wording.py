@@ -146,7 +146,8 @@ def is_fact(sentence: str, *, in_knowledge: bool) -> bool:
 def is_plain_fact(sentence: str) -> bool:
     """Say whether a sentence outside the knowledge states something about the world, not about the agent."""
     first = sentence.split(maxsplit=1)[0].lower().strip(",.:;\"'")
-    if first in _AGENT_VERBS or _OF_AGENT.search(sentence) or sentence.endswith(("?", ":")):
+    is_order = first in _AGENT_VERBS and not _NOUN_FIRST.match(sentence)
+    if is_order or _OF_AGENT.search(sentence) or sentence.endswith(("?", ":")):
         return False
     if _OF_CALLER.search(sentence) and not re.match(r"(?:customers|guests|clients|patients|members)\b", sentence, re.I):
         return False
@@ -174,7 +175,7 @@ def finished(text: str) -> str:
 def without_manner(role: str) -> str:
     """Return a role without how it is to be played: ``a calm support agent`` is ``a support agent``."""
     text = re.sub(r"\s+", " ", _MANNER.sub("", role + " ")).strip()
-    text = re.split(r"\s(?:who|that|which|and your|whose)\b", text)[0].strip()
+    text = re.split(r"\s(?:who|that|which|and your|whose|named|called)\b", text)[0].strip()
     if re.fullmatch(r"(?:an?|the)", text, re.I):
         return ""
     if match := re.match(r"an?\s+(?=(.))", text, re.I):
@@ -226,6 +227,11 @@ _THEIR = re.compile(
     r"\b(?:(?:the |an? )?(?:caller|customer|user|guest|client|patient)'s|their|his or her|his|her)\b", re.I
 )
 _DETERMINED = re.compile(r"(?:your|the|an?|which|what|how|when|where)\b")
+_NOUN_FIRST = re.compile(
+    r"\w+(?:[ -](?:in|out|up|time|fee|hours?|desk))?\s+"
+    r"(?:is|are|was|starts?|begins?|ends?|costs?|takes?|closes?|opens?)\b",
+    re.I,
+)
 _NO_THING = re.compile(
     r"\b(?:one (?:after|by|at)|in turn|step by step|politely|care of|back|rid of)\b|^(?:the|your) (?:call|time)$"
 )

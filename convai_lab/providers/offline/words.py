@@ -16,6 +16,7 @@ _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|st|no|nr|approx|etc|vs|e\.g|i\.e|a\.m|p\.m|inc|ltd)|\b[A-Z])\.$", re.I
 )
+_CHECK_IN = re.compile(r"\bcheck(?:ing)?[ -](in|out)\b", re.I)
 _MARKS = re.compile(r"[\W_]{12,}")
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])[\"'”’)\]]*\s+|(?<=[。！？])|\s*\n+\s*")
 
@@ -187,6 +188,7 @@ def related(word_stem: str) -> frozenset[str]:
 
 def content_stems(text: str) -> list[str]:
     """Return the stems of the words that carry meaning, each once, in order."""
+    text = _CHECK_IN.sub(r"check\1", text) if "heck" in text else text
     return list(dict.fromkeys(stem(w) for w in words(text) if w not in STOP_WORDS and (len(w) > 1 or w.isdigit())))
 
 

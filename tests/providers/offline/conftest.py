@@ -103,6 +103,34 @@ You are Ida from the Hill Clinic.
 """
 
 
+STREAMING = """# Personality
+You are a customer service agent named Alex. You are friendly and proactive.
+# Goal
+1. Greet the caller and ask how you can help.
+2. Ask for the e-mail address of the account.
+3. Look up the subscription with get_subscription.
+"""
+STREAMING_TOOLS = (
+    spec("get_subscription", "Use this tool to look up a customer's subscription plan by e-mail.", email=TEXT),
+    spec("cancel_subscription", "Cancel the customer's subscription.", ("email",), email=TEXT, reason=TEXT),
+)
+BANK_TOOLS = (
+    spec("get_account_balance", "Get the balance of an account.", account_number=TEXT),
+    spec("block_card", "Block a lost or stolen card.", last_four_digits=TEXT),
+    spec("transfer_money", "Transfer money between accounts.", amount={"type": "number"}, to_account=TEXT),
+)
+HOME_TOOLS = (
+    spec(
+        "set_light",
+        "Turn a light on or off.",
+        room={"type": "string", "enum": ["kitchen", "living_room"]},
+        on={"type": "boolean"},
+    ),
+    spec("play_music", "Play music by artist or genre.", query=TEXT),
+)
+WEATHER_TOOLS = (spec("get_weather", "Get the current weather for a city.", city=TEXT),)
+
+
 def shop_answer(name: str, arguments: Mapping[str, Any]) -> Any:
     """What the tools of the shops answer."""
     if name == "order_status":
@@ -113,6 +141,8 @@ def shop_answer(name: str, arguments: Mapping[str, Any]) -> Any:
         return {"order_id": arguments.get("order_id"), "status": "shipped", "eta": "tomorrow"}
     if name == "check_availability":
         return {"available": True}
+    if name == "get_subscription":
+        return {"plan": "Premium", "renews_on": "2026-06-01"}
     if name == "book_table":
         return {"confirmation": "BV-42"}
     return {"ok": True}
@@ -125,6 +155,10 @@ AGENTS: dict[str, tuple[str, tuple[ToolSpec, ...]]] = {
     "bookshop without tools": (BOOKSHOP, ()),
     "bistro": (BISTRO, BOOKING_TOOLS),
     "intake": (INTAKE, ()),
+    "streaming": (STREAMING, STREAMING_TOOLS),
+    "bank": ("You are Max, a banking assistant.", BANK_TOOLS),
+    "home": ("You control a smart home.", HOME_TOOLS),
+    "weather": ("You are a helpful weather assistant.", WEATHER_TOOLS),
     "nobody": ("", ()),
 }
 

@@ -82,6 +82,45 @@ DIALOGUES: dict[str, tuple[str, list[Line]]] = {
             line("Who are you?", says("I'm Luca, the host of Bistro Verde")),
         ],
     ),
+    "a value alone says which tool is meant": (
+        "streaming",
+        [
+            line("Hi Alex", says("I'm Alex, a customer service agent")),
+            line("What plan do I have?", CALLS_NOTHING, says("e-mail address")),
+            line("ada@example.com", calls("get_subscription", email="ada@example.com"), says("Premium")),
+            line("when does it renew?", CALLS_NOTHING, says("renews on 2026-06-01")),
+            line(
+                "I want to cancel my subscription", calls("cancel_subscription", email="ada@example.com"), says("done")
+            ),
+        ],
+    ),
+    "what was said to one tool is not used for another": (
+        "bank",
+        [
+            line("What's my balance?", CALLS_NOTHING, says("account number")),
+            line("it's 0012 3456", calls("get_account_balance", account_number="00123456")),
+            line("I lost my card", CALLS_NOTHING, says("last four digits")),
+            line("9 8 7 6", calls("block_card", last_four_digits="9876")),
+            line(
+                "transfer 250.50 dollars to account 778899", calls("transfer_money", amount=250.5, to_account="778899")
+            ),
+        ],
+    ),
+    "a lamp is switched": (
+        "home",
+        [
+            line("Turn on the light in the kitchen", calls("set_light", room="kitchen", on=True)),
+            line("and turn off the living room light", calls("set_light", room="living_room", on=False)),
+            line("play some jazz", calls("play_music", query="jazz")),
+        ],
+    ),
+    "the weather goes from place to place": (
+        "weather",
+        [
+            line("What's the weather like in Paris?", calls("get_weather", city="Paris")),
+            line("and in new york?", calls("get_weather", city="new york")),
+        ],
+    ),
     "a goal without tools is worked through": (
         "intake",
         [
@@ -121,7 +160,7 @@ DIALOGUES: dict[str, tuple[str, list[Line]]] = {
         "sam on the phone",
         [
             line("Hola, ¿dónde está mi pedido?", never_says("switch"), CALLS_NOTHING),
-            line("Can we speak Spanish?", calls("language_detection", language="es")),
+            line("Can we speak Spanish?", calls("language_detection", language="es"), says("only understand English")),
         ],
     ),
     "silence does not end the call": ("sam on the phone", [line("", CALLS_NOTHING, says("still there"))]),

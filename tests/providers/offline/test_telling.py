@@ -30,6 +30,8 @@ TOLD: list[tuple[Tool, Any, str]] = [
     (LOOK_UP, {"order_id": "1234", "status": "in_transit"}, "Order 1234 is in transit."),
     (LOOK_UP, {"order": {"status": "late", "eta": "2 days"}}, "Order 1234 is late and it should arrive in 2 days."),
     (LOOK_UP, {"eta": "2026-05-12"}, "Order 1234 should arrive on 2026-05-12."),
+    (LOOK_UP, {"delivered_on": "Tuesday", "renews_at": "noon"},
+     "Order 1234 was delivered on Tuesday and it renews at noon."),
     (LOOK_UP, {"total": 12.5, "currency": "EUR"}, "The total of order 1234 is 12.5 EUR."),
     (LOOK_UP, {"items": ["tea", "cups"]}, "The items of order 1234 are tea and cups."),
     (LOOK_UP, {"status": "paid", "tracking_url": "https://x.example/1"}, "Order 1234 is paid."),
