@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import fields
 from typing import Any, NamedTuple
 
 from convai_lab import background
 from convai_lab.agents.agent import Agent, Change
 from convai_lab.agents.wire_format import agent_from_wire, agent_to_wire
 from convai_lab.errors import InvalidValueError, NotFoundError, NotSupportedError
-from convai_lab.workspace.cloud_tools import settle_tools
+from convai_lab.workspace.cloud_tools import cloud_body
 from convai_lab.workspace.listing import LazyList, ListPage, background_twin
 from convai_lab.workspace.names import AGENT_HEADERS, AgentSummary, agent_id_of, agent_page, find_agent, path_part
 from convai_lab.workspace.tools import BoundTools
@@ -151,9 +151,10 @@ class Agents:
 
     async def _create(self, agent: Agent | None, values: Mapping[str, Any]) -> Agent:
         wanted = _with(agent or Agent(), values)
-        body = agent_to_wire(await self._with_default_llm(wanted))
-        if not await self._transport.is_ours():
-            await settle_tools(self._transport, {}, body)
+        if await self._transport.is_ours():
+            body = agent_to_wire(await self._with_default_llm(wanted))
+        else:
+            body = await cloud_body(self._transport, {}, wanted)
         made = await self._transport.document("POST", f"{ROUTE}/create", json=body)
         agent_id = made.get("agent_id")
         if not isinstance(agent_id, str) or not agent_id:
@@ -210,11 +211,12 @@ class Agents:
 
     async def _put(self, stored: Agent, wanted: Agent, description: str | None) -> Agent:
         agent_id = path_part(stored.id or "", field="agent")
-        before, body = agent_to_wire(stored), agent_to_wire(wanted)
+        before = agent_to_wire(stored)
         if await self._transport.is_ours():
+            body = agent_to_wire(wanted)
             say_what_is_gone(before, body)
         else:
-            await settle_tools(self._transport, before, body)
+            body = await cloud_body(self._transport, before, wanted)
         if description:
             body["version_description"] = description
         answer = await self._transport.document("PATCH", f"{ROUTE}/{agent_id}", json=body)
@@ -234,7 +236,7 @@ class Agents:
     async def _with_default_llm(self, agent: Agent) -> Agent:
         """Say ``offline`` where our own platform would choose it, so that a change back to it is one."""
         if agent.llm is None and await self._transport.is_ours():
-            return replace(agent, llm=OFFLINE)
+            return agent.with_changes(llm=OFFLINE)
         return agent
 
 

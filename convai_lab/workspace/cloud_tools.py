@@ -5,23 +5,45 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from convai_lab.agents.agent import Agent
+from convai_lab.agents.wire_format import agent_to_wire
 from convai_lab.errors import NotFoundError, PlatformError
 from convai_lab.workspace.transport import Transport
 
 ROUTE = "/v1/convai/tools"
 
 
-async def settle_tools(transport: Transport, before: Mapping[str, Any], body: dict[str, Any]) -> None:
-    """Leave one form of tools in an update: unchanged ones by id alone, changed ones stored and then named by id.
+async def cloud_body(transport: Transport, before: Mapping[str, Any], agent: Agent) -> dict[str, Any]:
+    """Return what creates or updates an agent on the cloud: what it takes, and one form of tools.
 
-    Tools that only ever were inline stay inline.
+    Unchanged tools go by id alone, changed ones are stored and then named by id; tools that only ever were inline
+    stay inline. `before` is the agent as it is stored, in the same form.
+
+    Raises:
+        NotSupportedError: Some knowledge has no id yet: it has to be uploaded first.
     """
-    prompt = _prompt(body)
-    tools, ids = prompt.get("tools") or [], list(prompt.get("tool_ids") or [])
-    if not ids:
-        prompt.pop("tool_ids", None)
-        return
-    if tools == (_prompt(before).get("tools") or []):
+    body = agent_to_wire(agent, cloud=True)
+    prompt, wanted = _prompt(body), _prompt(agent_to_wire(agent))
+    tools, ids = _apart(wanted), list(wanted.get("tool_ids") or [])
+    if "tools" in wanted:
+        prompt["tools"] = tools  # also when there are none: a list that is left out stays as it was
+    prompt.pop("tool_ids", None)
+    if ids:
+        await _settle(transport, prompt, tools, ids, was=_apart(_prompt(before)))
+    return body
+
+
+def _apart(prompt: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the tools that are kept apart from their agents; system tools are part of them."""
+    return [tool for tool in prompt.get("tools") or [] if tool.get("type") != "system"]
+
+
+async def _settle(
+    transport: Transport, prompt: dict[str, Any], tools: list[dict[str, Any]], ids: list[str], *, was: object
+) -> None:
+    """Replace inline tools by ids."""
+    prompt["tool_ids"] = ids
+    if tools == was:
         prompt.pop("tools", None)
         return
     stored = {tool_id: await _config(transport, tool_id) for tool_id in ids}

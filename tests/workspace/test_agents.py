@@ -248,6 +248,19 @@ def test_the_cloud_never_gets_tools_in_two_forms(cloud: Workspace, recording: An
     assert stored == [("PATCH", "tool_a", "a"), ("POST", "c")]
 
 
+def test_the_cloud_gets_only_what_it_takes(cloud: Workspace, recording: Any) -> None:
+    cloud.agents.create(name="Support", tools=[ClientTool(name="a"), "end_call"], expected_phrases=["hi"])
+    sent = recording.asked[-2].body
+    assert "convai_lab" not in sent
+    assert [tool["name"] for tool in prompt_of(sent)["tools"]] == ["a"]
+    assert prompt_of(sent)["built_in_tools"]["end_call"]["name"] == "end_call"
+    cloud.agents.update("support", expected_phrases=["hello"], tools=[])
+    assert "convai_lab" not in recording.asked[-1].body
+    assert prompt_of(recording.asked[-1].body)["tools"] == []
+    with pytest.raises(NotSupportedError, match="upload it first"):
+        cloud.agents.update("support", knowledge=["Returns take 30 days."])
+
+
 def test_every_call_has_a_twin_for_any_event_loop(ws: Workspace) -> None:
     async def journey() -> None:
         agent = await ws.agents.acreate(name="Support")
