@@ -8,9 +8,6 @@ from collections.abc import Callable
 from convai_lab.agents.agent import Agent, EvaluationCriterion
 from convai_lab.errors import InvalidValueError
 
-DEFAULT_TEMPLATE_LLM = "gemini-2.5-flash"
-"""The model that the vendor's own templates name."""
-
 _EVENTS = ("audio", "interruption")
 _SUPPORT_PROMPT = """\
 You are {name}, a friendly and patient customer service representative.
@@ -35,18 +32,20 @@ Help with questions, plans, writing and everyday tasks. Ask one short question b
 - Say when you are not sure."""
 
 
-def from_template(name: str, template: str = "default", *, llm: str | None = DEFAULT_TEMPLATE_LLM) -> Agent:
+def from_template(name: str, template: str = "default", *, llm: str | None = None) -> Agent:
     """Return a new agent of that name, made from a template of the vendor's command line.
 
     Templates are ``default`` (also called ``complete``), ``minimal``, ``voice-only``, ``text-only``,
-    ``customer-service`` and ``assistant``. They name the vendor's usual model; pass `llm` for another one.
+    ``customer-service`` and ``assistant``. Without `llm` the platform's own default serves the agent: ``offline`` on
+    the local platform, the vendor's choice on the cloud (its command line writes ``gemini-2.5-flash``).
 
     Raises:
         InvalidValueError: There is no such template.
 
     Example:
-        >>> from_template("Ada", "minimal", llm="offline").prompt
-        'You are Ada, a helpful AI assistant.'
+        >>> agent = from_template("Ada", "minimal")
+        >>> agent.prompt, agent.llm
+        ('You are Ada, a helpful AI assistant.', None)
     """
     make = TEMPLATES.get(template) if isinstance(template, str) else None
     if make is None:
@@ -60,14 +59,13 @@ def _default(name: str) -> Agent:
     return Agent(
         name=name,
         prompt=f"You are {name}, a helpful AI assistant.",
-        llm=DEFAULT_TEMPLATE_LLM,
         client_events=_EVENTS,
         extra={"platform_settings": {"widget": {"transcript_enabled": False}}},
     )
 
 
 def _minimal(name: str) -> Agent:
-    return Agent(name=name, prompt=f"You are {name}, a helpful AI assistant.", llm=DEFAULT_TEMPLATE_LLM)
+    return Agent(name=name, prompt=f"You are {name}, a helpful AI assistant.")
 
 
 def _voice_only(name: str) -> Agent:

@@ -221,6 +221,13 @@ def test_versions_can_be_listed_and_brought_back(notebook: Any) -> None:
     assert (restored.temperature, restored.version) == (0.3, 3)
 
 
+def test_an_agent_made_from_a_template_answers_without_any_key(notebook: Any) -> None:
+    agent = notebook.must("%agent helper --template customer-service")
+    assert (agent.llm, agent.tags) == ("offline", ("customer-service",))
+    assert "Warning" not in notebook.html
+    assert notebook.must("%chat helper Hello").turns[-1].text
+
+
 def test_an_agent_can_be_renamed_and_deleted(notebook: Any) -> None:
     _author(notebook, "temporary")
     assert notebook.must("%agent temporary --rename gone").name == "gone"
