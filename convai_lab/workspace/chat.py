@@ -75,6 +75,7 @@ class Line:
         live = None
         try:
             live = await self.open(opening, caller)
+            held.conversation_id = live.conversation_id
             for at, message in enumerate(said):
                 if live.ended and at:
                     raise ConversationClosedError(

@@ -7,16 +7,12 @@ connection too. Server errors and cut connections are repeated only where doing 
 
 from __future__ import annotations
 
-import asyncio
-import atexit
-import contextlib
 import os
 import random
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from convai_lab import background
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import NotFoundError, PlatformError
 from convai_lab.settings import Secret, scrub
@@ -108,7 +104,7 @@ class Transport:
         self.clock: Clock = clock or SystemClock()
         self._ours: bool | None = {"local": True, "elevenlabs": False}.get(platform.name)
         self._client: httpx.AsyncClient | None = None
-        self._owner: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._owner_pid = os.getpid()
         self._jitter = random.Random()  # noqa: S311 - spreads retries, guards nothing
 
     @property
@@ -176,9 +172,8 @@ class Transport:
 
     async def close(self) -> None:
         """Close the connections; the next request opens new ones."""
-        client, self._client, self._owner = self._client, None, None
+        client, self._client = self._client, None
         if client is not None:
-            _open_clients.pop(id(client), None)
             await client.aclose()
 
     async def _repeated(self, asked: Request) -> Answer:
@@ -243,17 +238,21 @@ class Transport:
             return await _read(response)
 
     def _http(self) -> httpx.AsyncClient:
-        """Return the client of this process and loop; one inherited by a fork is left to its owner."""
-        owner = (os.getpid(), asyncio.get_running_loop())
-        if self._client is None or self._owner != owner:
-            self._client, self._owner = self._open_client(), owner
-            _open_clients[id(self._client)] = (os.getpid(), self._client)
+        """Return the client of this process; after a fork, the parent's is put away unused."""
+        if self._client is None or self._owner_pid != os.getpid():
+            if self._client is not None:
+                _of_the_parent.append(self._client)
+            self._client, self._owner_pid = self._open_client(), os.getpid()
         return self._client
 
     def _unreachable(self, asked: Request, error: Exception) -> PlatformError:
         why = scrub(" ".join(str(error).split())[:200]) or type(error).__name__
         kind = "did not answer in time" if _timed_out(error) else "could not be reached or cut the connection"
         return PlatformError(f"{self.who} {kind} ({asked.asked}): {why}")
+
+
+_of_the_parent: list[httpx.AsyncClient] = []
+"""Clients that came through a fork: collecting them would touch the parent's connections."""
 
 
 def _new_client() -> httpx.AsyncClient:
@@ -324,16 +323,3 @@ def _timed_out(error: Exception) -> bool:
     import httpx
 
     return isinstance(error, httpx.TimeoutException)
-
-
-_open_clients: dict[int, tuple[int, Any]] = {}
-
-
-@atexit.register
-def _close_clients() -> None:
-    """Close what is still open, so that a script ends without warnings."""
-    for pid, client in list(_open_clients.values()):
-        if pid == os.getpid():
-            with contextlib.suppress(Exception):
-                background.submit(client.aclose()).result(timeout=2)
-    _open_clients.clear()

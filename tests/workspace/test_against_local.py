@@ -235,6 +235,28 @@ def test_a_script_ends_cleanly_and_takes_its_platform_along(tmp_path: Path) -> N
     assert not is_there(int(pid))
 
 
+FORKING = """
+import os, sys
+import convai_lab as lab
+ws = lab.connect()
+ws.agents.save(lab.Agent(name="Script", prompt="You are Sam."))
+ours = ws.status().pid
+child = os.fork()
+if child == 0:
+    print(ws.chat("script", "Hello from the child").turns[-1].role, ws.status().pid != ours, flush=True)
+    os._exit(0)  # as multiprocessing does
+os.waitpid(child, 0)
+print(ws.chat("script", "Hello again").turns[-1].role, ws.status().pid == ours)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_has_its_own_platform_and_the_parent_keeps_its_own(tmp_path: Path) -> None:
+    out, err = run_script(FORKING, tmp_path).communicate(timeout=60)
+    assert err == ""
+    assert out.split() == ["agent", "True", "agent", "True"]
+
+
 def test_a_platform_goes_away_when_its_parent_is_killed(tmp_path: Path) -> None:
     script = run_script(f"{SCRIPT}\nimport sys; sys.stdin.read()", tmp_path)
     assert script.stdout is not None
