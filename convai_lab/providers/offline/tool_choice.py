@@ -156,7 +156,7 @@ def choose(tools: Sequence[Tool], said: Said) -> Choice | None:
     """Return the tool that the words ask for, or None."""
     best: Choice | None = None
     parts = [said.text, *said.parts] if len(said.parts) > 1 else [said.text]
-    read = [(part, set(content_stems(part)), deeds_in(part)) for part in parts[:12]]
+    read = [(part, content_stems(part), deeds_in(part)) for part in parts[:12]]
     for tool in tools:
         score = max((_score(tool, *each, said=said) for each in read), default=0.0)
         if score >= MIN_SCORE and (best is None or score > best.score):
@@ -179,7 +179,7 @@ def wants_other_deed(tool: Tool, deeds: frozenset[str]) -> bool:
     return bool(strong) and not strong & tool.deeds and not any(_DEED_STEMS[d] & tool.stems for d in strong)
 
 
-def _score(tool: Tool, text: str, stems: set[str], deeds: frozenset[str], *, said: Said) -> float:
+def _score(tool: Tool, text: str, stems: list[str], deeds: frozenset[str], *, said: Said) -> float:
     if not stems or wants_other_deed(tool, deeds):
         return 0.0
     hits = [_hit(tool, s) for s in stems]
