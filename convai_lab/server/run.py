@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import json
 import logging
 import os
@@ -30,12 +29,12 @@ from convai_lab.server.auth import MIN_KEY_CHARS, key_file, load_or_make_key
 from convai_lab.server.context import FindLLM, Platform
 from convai_lab.server.lifetime import OwnerLock, end_at_the_latest
 from convai_lab.server.ports import jupyter_ports
+from convai_lab.server.warm_up import warm_up
 from convai_lab.settings import Secret
 from convai_lab.storage import Database, open_database
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8300
 PLATFORM_FILE = "platform.json"
-FIRST_NEEDED = ("convai_lab.providers.offline_llm", "jupyter_core.paths", "jsonschema")
 MAX_SOCKET_BYTES = 4 * 1024 * 1024
 """What the websocket layer refuses outright; larger frames than ours allow are answered with an error first."""
 SHUTDOWN_SECS = 1
@@ -204,20 +203,6 @@ def serve_parent(server: PlatformServer) -> None:
         warm_up()
 
     server.run(when_ready=ready)
-
-
-def warm_up() -> None:
-    """Import in the background what the first conversation needs, so that it does not wait for it.
-
-    Measured: `jsonschema` alone takes 0.5 to 3 s where Jupyter's optional format checkers are installed.
-    """
-
-    def load() -> None:
-        for module in FIRST_NEEDED:
-            with contextlib.suppress(ImportError):
-                importlib.import_module(module)
-
-    threading.Thread(target=load, name="convai-warm-up", daemon=True).start()
 
 
 def stop_quickly(server: PlatformServer) -> None:

@@ -14,7 +14,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -90,10 +90,12 @@ def read_to_the_end(line: Any) -> None:
 
 
 @contextlib.contextmanager
-def process(*arguments: str, **options: Any) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+def process(
+    *arguments: str, env_more: Mapping[str, str] | None = None, **options: Any
+) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
     """Run a server process; it is killed at the end if it is still there."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    child = subprocess.Popen([*SERVER, *arguments], env=environment(), **pipes)
+    child = subprocess.Popen([*SERVER, *arguments], env=environment() | dict(env_more or {}), **pipes)
     try:
         assert child.stdout is not None
         line = child.stdout.readline()
@@ -104,6 +106,19 @@ def process(*arguments: str, **options: Any) -> Iterator[tuple[subprocess.Popen[
         for pipe in (child.stdin, child.stdout, child.stderr):
             if pipe is not None:
                 pipe.close()
+
+
+def test_what_the_first_reply_needs_is_loaded_in_the_background_and_is_light() -> None:
+    with process("--watch-stdin", env_more={"PYTHONPROFILEIMPORTTIME": "1"}) as (child, _):
+        assert child.stderr is not None
+        loaded = []
+        for line in child.stderr:
+            loaded.append(line.decode().rpartition("|")[2].strip())
+            if loaded[-1] == "genai_prices.data":
+                break
+    assert "jsonschema" in loaded
+    assert any(name.startswith("convai_lab.providers.offline.") for name in loaded)
+    assert "lark" not in loaded, "parsing the grammar of IRIs takes a second that nobody needs"
 
 
 def test_it_says_where_it_is_once_it_answers_and_cleans_up_when_stdin_closes() -> None:
