@@ -113,11 +113,13 @@ async def test_a_name_without_an_address_is_a_connect_error():
 
 
 async def test_a_server_without_tls_is_a_connect_error():
-    server = await asyncio.start_server(lambda _, writer: writer.write(b"HTTP/1.1 400 No\r\n\r\n"), "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, new_client() as client:
+    def answer(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 400 No\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server, new_client() as client:
         with pytest.raises(httpx.ConnectError):
-            await client.get(f"https://127.0.0.1:{port}/")
+            await client.get(_url(server).replace("http:", "https:"))
 
 
 async def test_a_lookup_that_hangs_is_a_connect_timeout():
