@@ -1,4 +1,4 @@
-"""Every test starts with an empty data folder, no keys, no keyring and no proxy."""
+"""Every test starts with an empty data folder, no keys, no keyring, no proxy and no tools of other tests."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from convai_lab import settings
+from convai_lab.agents import tools
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +19,8 @@ def _alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path / "home"))
     monkeypatch.setenv("PYTHON_KEYRING_BACKEND", "keyring.backends.null.Keyring")
+    monkeypatch.setattr(tools, "_newest", dict(tools._newest))
+    monkeypatch.setattr(tools, "_newest_of_function", dict(tools._newest_of_function))
     settings.use_provider_settings({})
     yield
     settings.use_provider_settings({})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ class Notebook:
 
     def __init__(self, home: str) -> None:
         self.home = home
+        vars(builtins).pop("_", None)  # doctest and gettext put one there, and IPython then keeps its hands off `_`
         InteractiveShell.clear_instance()
         self.shell = InteractiveShell.instance()
         self.shell.run_cell("%load_ext convai_lab")
