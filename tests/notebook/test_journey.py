@@ -71,7 +71,7 @@ def test_the_journey_of_the_storyboard(notebook: Any) -> None:
     assert (call.name, dict(call.arguments)) == ("order_status", {"order_id": "1234"})
     assert "shipped" in conv.turns[2].text
     assert notebook.shell.user_ns["conv"] == conv
-    assert notebook.shell.user_ns["_"] == conv
+    assert list(notebook.shell.user_ns["Out"].values())[-1] == conv, "the cell's result is the conversation"
 
     longer = notebook.must("%chat support --continue Thank you, goodbye")
     assert longer.id == conv.id
