@@ -103,11 +103,11 @@ class MissingVariableError(ConvaiLabError):
 class MissingKeyError(ConvaiLabError):
     """An API key is not set; `variable` is the environment variable that would hold it."""
 
-    def __init__(self, variable: str, *, needed_for: str) -> None:
+    def __init__(self, variable: str, *, needed_for: str, instead: str = "use --llm offline") -> None:
         self.variable = variable
         super().__init__(
             f"{needed_for} needs {variable}, which is not set: set it in the environment or the keyring, "
-            "or use --llm offline to go on without a key"
+            f"or {instead} to go on without a key"
         )
 
 

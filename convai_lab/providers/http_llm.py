@@ -149,14 +149,7 @@ class HttpLLM:
         Raises:
             ProviderAuthError: It cannot be a key, so that sending it would only fail less clearly.
         """
-        if not self._key:
-            return None
-        key = self._key.reveal()
-        if not (key.isascii() and key.isprintable()) or " " in key:
-            raise ProviderAuthError(
-                "the key has characters that no key has; copy it again", provider=self.provider, model=self.model
-            )
-        return key
+        return sendable_key(self._key, provider=self.provider, model=self.model)
 
     async def _ask(self, request: ChatRequest) -> AsyncGenerator[LLMEvent, None]:
         async with self._open(request) as response:
@@ -275,6 +268,20 @@ class HttpLLM:
 
     def _url(self) -> str:
         return endpoint(self._base_url or str(self._http.base_url) or self.default_base_url, self.path())
+
+
+def sendable_key(key: Secret | None, *, provider: str, model: str) -> str | None:
+    """Return a key as it is sent, None without one.
+
+    Raises:
+        ProviderAuthError: It cannot be a key, so that sending it would only fail less clearly.
+    """
+    if not key:
+        return None
+    text = key.reveal()
+    if not (text.isascii() and text.isprintable()) or " " in text:
+        raise ProviderAuthError("the key has characters that no key has; copy it again", provider=provider, model=model)
+    return text
 
 
 def endpoint(base_url: str, path: str) -> str:

@@ -32,6 +32,9 @@ __all__ = [
     "known_models",
     "load_adapter",
     "parse_model",
+    "shared_client",
+    "vendor_base_url",
+    "vendor_key",
 ]
 
 ENTRY_POINT_GROUP = "convai_lab.providers"
@@ -173,10 +176,10 @@ def find_llm(
         return _outside_llm(name, clock=time)
     if vendor.name == "offline":
         return cast(LLM, load_adapter(vendor)(name.model, api_key=None, http=None, clock=time))
-    base_url = _base_url(vendor)
-    key = _key(vendor, base_url, needed_for=model)
+    base_url = vendor_base_url(vendor)
+    key = vendor_key(vendor, base_url, needed_for=model)
     adapter = load_adapter(vendor)
-    http = _client(base_url)
+    http = shared_client(base_url)
     return cast(LLM, adapter(name.model, api_key=key, http=http, clock=time, provider=vendor.name, base_url=base_url))
 
 
@@ -200,7 +203,7 @@ _clients: dict[tuple[int, str, tuple[int, ...]], httpx.AsyncClient] = {}
 _lock = threading.Lock()
 
 
-def _client(base_url: str, *, guarded: bool = False, own_ports: Collection[int] = ()) -> httpx.AsyncClient:
+def shared_client(base_url: str, *, guarded: bool = False, own_ports: Collection[int] = ()) -> httpx.AsyncClient:
     """Return the one client for an address; it keeps the connections of each event loop apart."""
     import httpx
 
@@ -230,7 +233,7 @@ def _custom_llm(name: ModelName, custom: CustomLLM | None, *, clock: Clock, own_
     adapter = load_adapter(VENDORS["custom-llm"])
     variable = custom.api_key_variable
     key = require_key(variable, needed_for=f"custom-llm at {urlsplit(custom.url).hostname}") if variable else None
-    http = _client(custom.url, guarded=True, own_ports=own_ports)
+    http = shared_client(custom.url, guarded=True, own_ports=own_ports)
     return cast(
         LLM,
         adapter(
@@ -265,7 +268,7 @@ def _outside_llm(name: ModelName, *, clock: Clock) -> LLM:
     base_url = str(getattr(adapter, "default_base_url", "") or "")
     variable = str(getattr(adapter, "key_variable", "") or "")
     key = require_key(variable, needed_for=f"{name.provider}/{name.model}") if variable else None
-    return cast(LLM, adapter(name.model, api_key=key, http=_client(base_url), clock=clock))
+    return cast(LLM, adapter(name.model, api_key=key, http=shared_client(base_url), clock=clock))
 
 
 def _entry_points() -> dict[str, Callable[[], Any]]:
@@ -281,7 +284,7 @@ def _provider_named(prefix: str) -> str | None:
     return prefix if prefix in _entry_points() else None
 
 
-def _base_url(vendor: Vendor) -> str:
+def vendor_base_url(vendor: Vendor) -> str:
     """Return where the vendor is: what its variable says, else its own address."""
     set_to = setting(vendor.base_url_variable) if vendor.base_url_variable else None
     if set_to is None:
@@ -300,7 +303,12 @@ def _check_url(url: str, *, field: str) -> None:
         raise InvalidValueError("is not a web address; it must look like http://host:port/v1", field=field)
 
 
-def _key(vendor: Vendor, base_url: str, *, needed_for: str) -> Secret | None:
+def vendor_key(vendor: Vendor, base_url: str, *, needed_for: str) -> Secret | None:
+    """Return the vendor's key, or None where none is set and none is needed.
+
+    Raises:
+        MissingKeyError: The vendor needs a key and none is set; names the variable.
+    """
     if not vendor.keys:
         return None
     if vendor.needs_key and not _is_loopback(base_url):

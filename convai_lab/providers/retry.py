@@ -7,11 +7,13 @@ import itertools
 import random
 from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from convai_lab.clock import Clock
 from convai_lab.errors import ProviderConnectionError, ProviderError
-from convai_lab.providers.base import LLMEvent
 from convai_lab.providers.refusal import Refused
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,13 +44,13 @@ NO_RETRIES = RetryPolicy(attempts=1)
 
 
 async def with_retries(
-    ask: Callable[[], AsyncGenerator[LLMEvent, None]],
+    ask: Callable[[], AsyncGenerator[T, None]],
     *,
     policy: RetryPolicy,
     clock: Clock,
     rng: random.Random,
     adapt: Callable[[Refused], bool] = lambda _: False,
-) -> AsyncGenerator[LLMEvent, None]:
+) -> AsyncGenerator[T, None]:
     """Yield the events of `ask()`; ask again after a failure that may pass, but never once an event was yielded.
 
     `adapt` may change the request after a refusal and say so; the next attempt then follows at once, uncounted.

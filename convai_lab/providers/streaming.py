@@ -169,7 +169,7 @@ async def read_events(response: httpx.Response, reading: Reading) -> AsyncGenera
         ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
     """
     decoder = EventDecoder()
-    async with contextlib.aclosing(_chunks(response, reading)) as chunks:
+    async with contextlib.aclosing(read_chunks(response, reading)) as chunks:
         async for chunk in chunks:
             try:
                 events = decoder.feed(chunk)
@@ -189,7 +189,7 @@ async def read_whole(response: httpx.Response, reading: Reading) -> str:
         ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
     """
     body = bytearray()
-    async with contextlib.aclosing(_chunks(response, reading)) as chunks:
+    async with contextlib.aclosing(read_chunks(response, reading)) as chunks:
         async for chunk in chunks:
             body += chunk
     return body.decode("utf-8-sig", "replace")
@@ -203,7 +203,13 @@ def decode_whole(text: str) -> list[str]:
     return [event.data for event in decoder.feed(text.encode()) + decoder.finish()]
 
 
-async def _chunks(response: httpx.Response, reading: Reading) -> AsyncGenerator[bytes, None]:
+async def read_chunks(response: httpx.Response, reading: Reading) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of an answer as they arrive.
+
+    Raises:
+        ProviderStreamError: The answer was cut off or is too large.
+        ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
+    """
     body, size = aiter(response.aiter_bytes()), 0
     while True:
         with vendor_errors(reading.provider, reading.model, answering=True):
