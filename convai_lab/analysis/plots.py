@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 LANES = {"user": 1, "agent": 0}
 LANE_COLOURS = {"user": "#0b7285", "agent": "#5f3dc4"}
 LANE_HEIGHT = 0.5
-SHORTEST_BAR_SECS = 0.05
-"""A text message has no length; it is drawn this long so that it can be seen."""
+SHORTEST_BAR_SHARE = 0.012
+"""A text message has no length; it is drawn as this share of the whole so that it can be seen."""
 
 STAGES = (
     ("endpointing_ms", "endpointing", "#868e96", ""),
@@ -55,8 +55,9 @@ def plot_timeline(conversation: Conversation, *, ax: Axes | None = None) -> Axes
     if not timed:
         raise InvalidValueError("no turn has a time, so there is nothing to place on a timeline", field=one.id)
     ax = ax or _new_axes(height=2.2)
+    whole = max(turn.end_secs or turn.start_secs or 0.0 for turn in timed) - (timed[0].start_secs or 0.0)
     for turn in timed:
-        _draw_turn(ax, turn)
+        _draw_turn(ax, turn, shortest_secs=whole * SHORTEST_BAR_SHARE)
     ax.set_yticks(list(LANES.values()), list(LANES))
     ax.set_ylim(-0.6, 1.9)
     ax.set_xlabel("time from the start (seconds)")
@@ -161,10 +162,10 @@ def _new_axes(*, height: float) -> Axes:
     return ax
 
 
-def _draw_turn(ax: Axes, turn: Turn) -> None:
+def _draw_turn(ax: Axes, turn: Turn, *, shortest_secs: float) -> None:
     assert turn.start_secs is not None
     lane, colour = LANES[turn.role], LANE_COLOURS[turn.role]
-    length = max((turn.end_secs or turn.start_secs) - turn.start_secs, SHORTEST_BAR_SECS)
+    length = max((turn.end_secs or turn.start_secs) - turn.start_secs, shortest_secs)
     ax.broken_barh(
         [(turn.start_secs, length)],
         (lane - LANE_HEIGHT / 2, LANE_HEIGHT),
@@ -206,7 +207,7 @@ def _timeline_in_words(conversation: Conversation, timed: list[Turn]) -> str:
     cut = sum(turn.interrupted for turn in timed)
     calls = sum(len(turn.tool_calls) for turn in timed)
     return (
-        f"Timeline of conversation {conversation.id}: {len(timed)} turns in {last:.1f} seconds, "
+        f"Timeline of conversation {conversation.id}: {len(timed)} turns in {last:.3g} seconds, "
         f"{calls} tool calls, {cut} interrupted."
     )
 

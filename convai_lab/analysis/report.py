@@ -17,6 +17,8 @@ from convai_lab.errors import InvalidValueError
 
 SUMMARY_COLUMNS = ("agent", "platform", "channel", "n_turns", "duration_secs", "llm_ttft_p50_ms", "cost_usd", "success")
 DOTS_PER_INCH = 110
+NOT_KNOWN = {"success": "not judged", "cost_usd": "unknown"}
+"""What a missing value means, where that is not that nobody measured it."""
 
 PAGE = Markup(
     """<!doctype html>
@@ -68,17 +70,19 @@ def _summary(conversations: list[Conversation]) -> Markup:
     table = conversations_df(conversations)[["id", *SUMMARY_COLUMNS]]
     head = Markup("").join(Markup('<th scope="col">{}</th>').format(name.replace("_", " ")) for name in table.columns)
     rows = Markup("").join(
-        Markup("<tr>{}</tr>").format(Markup("").join(Markup("<td>{}</td>").format(_cell(value)) for value in row))
-        for row in table.itertuples(index=False)
+        Markup("<tr>{}</tr>").format(
+            Markup("").join(Markup("<td>{}</td>").format(_cell(*cell)) for cell in row.items())
+        )
+        for row in table.to_dict(orient="records")
     )
     return Markup("<h2>Summary</h2><table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, rows)
 
 
-def _cell(value: Any) -> str:
+def _cell(column: Any, value: Any) -> str:
     import pandas as pd
 
     if pd.isna(value):
-        return "not measured"
+        return NOT_KNOWN.get(column, "not measured")
     return f"{value:,.3g}" if isinstance(value, float) else str(value)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from convai_lab.conversations.conversation import Conversation
 
 FOLDER = "convai_demo"
+TEXT_CHARS = 48
 
 PROMPT = """# Personality
 You are Sam, a calm support agent of a small coffee roaster. You speak to {{name}}.
@@ -31,11 +32,9 @@ The roastery is open from nine to five, Monday to Friday.
 
 CALLS = (
     ("Where is my order 1234?", "Can I change the delivery address?", "Thank you, goodbye"),
-    ("Hello, are you open on Saturday?", "And where is order 9999?", "I want my money back!", "Bye"),
+    ("Hello, when are you open?", "And where is order 9999?", "I want my money back!", "Bye"),
 )
 """Two callers: one with an easy question, one without luck."""
-
-OrderState = Literal["roasting", "shipped", "unknown"]
 
 
 @tool
@@ -45,9 +44,8 @@ def order_status(order_id: str) -> dict[str, str]:
     Args:
         order_id: The number on the confirmation, such as 1234.
     """
-    states: dict[str, tuple[OrderState, str]] = {"1234": ("shipped", "tomorrow"), "5678": ("roasting", "on Friday")}
-    state, eta = states.get(order_id, ("unknown", "not known"))
-    return {"order": order_id, "status": state, "eta": eta}
+    orders = {"1234": {"status": "shipped", "eta": "tomorrow"}, "5678": {"status": "roasting", "eta": "on Friday"}}
+    return orders.get(order_id, {"error": f"there is no order {order_id}"})
 
 
 @click.command()
@@ -91,6 +89,8 @@ def _table(conversations: list[Conversation]) -> str:
 
     columns = ["role", "text", "tools", "llm_served", "llm_ttft_ms"]
     table = turns_df(conversations)[columns]
-    table["text"] = table["text"].str.slice(0, 48)
+    for name in ("role", "text", "tools"):
+        table[name] = table[name].fillna("").str.slice(0, TEXT_CHARS)
+        table[name] = table[name].str.ljust(int(table[name].str.len().max()))
     table["llm_ttft_ms"] = table["llm_ttft_ms"].astype("Float64").round(1)
     return table.to_string(index=False, na_rep="not measured", justify="left")

@@ -66,7 +66,7 @@ def test_a_plot_draws_where_it_is_told() -> None:
 
 
 def test_the_timeline_counts_what_it_shows() -> None:
-    assert "2 turns in 3.0 seconds, 1 tool calls, 1 interrupted" in description(plot_timeline(_voice()))
+    assert "2 turns in 3 seconds, 1 tool calls, 1 interrupted" in description(plot_timeline(_voice()))
 
 
 def test_a_text_conversation_is_said_to_have_no_voice_latency() -> None:
