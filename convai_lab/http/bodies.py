@@ -44,15 +44,23 @@ class ResponseBody(httpx.AsyncByteStream):
         """Give the connection back when all was read; close it otherwise."""
         if self._connection_closed is not None:
             self._connection_closed.remove_done_callback(self._pass_on_error)
+            self._connection_closed.remove_done_callback(_seen)  # at most one for each connection
+            self._connection_closed.add_done_callback(_seen)
         if self._answer.content.is_eof():
             self._answer.release()
         else:
             self._answer.close()  # what is left unread would be taken for the answer to the next request
 
     def _pass_on_error(self, closed: asyncio.Future[None] | None = None) -> None:
-        if closed is not None and not closed.cancelled():
-            closed.exception()  # seen: whoever reads gets the error below
+        if closed is not None:
+            _seen(closed)  # whoever reads gets the error below
         error = None if self._protocol is None else self._protocol.exception()
         content = self._answer.content
         if isinstance(error, HttpProcessingError) and not content.is_eof() and content.exception() is None:
             content.set_exception(error)
+
+
+def _seen(closed: asyncio.Future[None]) -> None:
+    """Take note that an idle connection broke, so that asyncio does not print it: the next request opens another."""
+    if not closed.cancelled():
+        closed.exception()

@@ -325,3 +325,17 @@ def quiet():
         yield
         gc.collect()
     assert seen == []
+
+
+async def test_an_idle_connection_that_breaks_is_nobodys_traceback(serve):
+    server = await serve(CHUNKED, "flush", REST, "flush", "reset", keep_open=True)
+    printed: list[dict] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: printed.append(context))
+    async with new_client(base_url=server.url) as client:
+        for _ in range(2):
+            assert (await client.get("/")).text == "helloworld"
+            for _ in range(50):  # client and server share one event loop
+                await asyncio.sleep(0)
+    gc.collect()
+    assert server.connections == 2
+    assert printed == []
