@@ -68,7 +68,7 @@ class Recording:
         It may lie in the future. `rate_hz` is the rate of the audio when it is another than the recording's.
         """
         if self._file is not None:
-            self._agent.put(pcm, max(self._agent.end, self._now) if at is None else at, rate_hz or self.rate_hz)
+            self._agent.put(pcm, at, rate_hz or self.rate_hz, earliest=self._now)
 
     def cut_agent(self, at: int) -> None:
         """Take back what the agent would have said from sample `at` on: nobody heard it."""
@@ -174,27 +174,32 @@ class _Lane:
         self._waiting = bytearray()
         self._late: list[tuple[int, bytes]] = []
         self._resampler: Resampler | None = None
-        self._next = 0
-        self._made_to = 0
+        self._begun_at = self._made_to = self._fed = 0
 
     @property
     def end(self) -> int:
         """Return the sample after the last one."""
         return self._base + len(self._waiting) // SAMPLE_BYTES
 
-    def put(self, pcm: bytes, at: int | None, rate_hz: int) -> None:
-        """Put audio in its place; half a sample at its end is dropped."""
+    def put(self, pcm: bytes, at: int | None, rate_hz: int, *, earliest: int = 0) -> None:
+        """Put audio in its place (None: after the last, not before `earliest`); half a sample at its end is dropped."""
         pcm = pcm[: len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES]
-        at = self.end if at is None else at
+        at = max(self._next(), earliest) if at is None else at
         if rate_hz == self._rate:
             self.settle()
             self._place(pcm, at)
             return
-        if self._resampler is None or self._resampler.from_hz != rate_hz or abs(at - self._next) > SAME_PLACE:
+        if self._resampler is None or self._resampler.from_hz != rate_hz or abs(at - self._next()) > SAME_PLACE:
             self.settle()
-            self._resampler, self._next, self._made_to = Resampler(rate_hz, self._rate), at, at
-        self._next += round(len(pcm) // SAMPLE_BYTES * self._rate / rate_hz)
+            self._resampler, self._begun_at, self._made_to, self._fed = Resampler(rate_hz, self._rate), at, at, 0
+        self._fed += len(pcm) // SAMPLE_BYTES
         self._place_made(self._resampler.feed(pcm))
+
+    def _next(self) -> int:
+        """Return where audio goes that continues what came before, also that which still waits in the resampler."""
+        if self._resampler is None:
+            return self.end
+        return self._begun_at + round(self._fed * self._rate / self._resampler.from_hz)
 
     def settle(self) -> None:
         """Put what the resampler still holds in its place."""
