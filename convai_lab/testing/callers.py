@@ -1,0 +1,441 @@
+"""Callers: how do I test, without sound and without waiting, how an agent behaves on a call?
+
+`hold_call` lets a scripted caller talk to an agent in virtual time. Everything is the real session; only the engines
+are stubs that speak in tones. The same agent, script and seed give the same call, byte for byte.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import zlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass, field, is_dataclass
+from typing import Any, NamedTuple
+
+from convai_lab.agents.agent import Agent
+from convai_lab.clock import VirtualClock
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn import ToolCall, ToolResult
+from convai_lab.dialogue.conversation_loop import ConversationLoop
+from convai_lab.dialogue.tool_runner import ToolRunner
+from convai_lab.providers.base import LLM, SpeechEngines
+from convai_lab.providers.stub_speech import StubTTS, stub_engines
+from convai_lab.testing.fake_llm import FakeLLM, Scripted
+from convai_lab.voice import events
+from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, mix, noise, silence
+from convai_lab.voice.recording import Recording
+from convai_lab.voice.session import VoiceSession
+from convai_lab.voice.transport import AgentAudio, MemoryTransport
+
+REACTION_SECS = 0.5
+"""A caller speaks so long after the agent is done."""
+PATIENCE_SECS = 30.0
+"""A caller waits so long for the agent, then goes on with the script."""
+COUGH_SECS = 0.25
+CALLER_VOICE = "caller"
+
+
+class Say(NamedTuple):
+    """Say something: when the agent is done, or at an instant `at`, or once the agent has said `word` words."""
+
+    text: str
+    at: float | None = None
+    word: int | None = None
+
+
+class Cough(NamedTuple):
+    """Cough: when the agent is done, at an instant, or once the agent has said `word` words."""
+
+    at: float | None = None
+    word: int | None = None
+    secs: float = COUGH_SECS
+    dbfs: float = -20.0
+
+
+class Stay(NamedTuple):
+    """Say nothing for so long."""
+
+    secs: float
+
+
+class Noise(NamedTuple):
+    """Let there be noise at this level from now on; None is quiet."""
+
+    dbfs: float | None
+
+
+class Play(NamedTuple):
+    """Let the agent hear these bytes: 16-bit PCM at 16 kHz, in chunks of `chunk_bytes` at the pace of speech."""
+
+    pcm: bytes
+    at: float | None = None
+    word: int | None = None
+    chunk_bytes: int = FRAME_BYTES
+
+
+class Press(NamedTuple):
+    """Press keys of the telephone."""
+
+    keys: str
+
+
+class Type(NamedTuple):
+    """Type a message instead of saying it."""
+
+    text: str
+
+
+class HangUp(NamedTuple):
+    """Hang up now, or once the agent has said `word` words; without this step the caller does so at the end."""
+
+    word: int | None = None
+
+
+Step = Say | Cough | Stay | Noise | Play | Press | Type | HangUp | str
+"""What a caller does; a plain text is said when the agent is done."""
+
+
+def barge_in(text: str, *, word: int) -> Say:
+    """Return the step of saying something once the agent has said `word` words."""
+    return Say(text, word=word)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call that was held: its record, what happened when, and what was to be heard.
+
+    `trace` is all of it in bytes: every event and every piece of audio with its instant, then the record.
+    """
+
+    conversation: Conversation
+    trace: bytes
+    happened: tuple[tuple[float, events.VoiceEvent], ...]
+    transport: MemoryTransport
+    secs: float
+    failure: BaseException | None = None
+
+    def events(self, kind: type[Any]) -> list[Any]:
+        """Return the events of one kind, in order."""
+        return [event for _, event in self.happened if isinstance(event, kind)]
+
+    def when(self, kind: type[Any], number: int = 0) -> float:
+        """Return the instant of the first event of a kind, or of a later one."""
+        return [at for at, event in self.happened if isinstance(event, kind)][number]
+
+
+def hold_call(
+    agent: Agent,
+    script: Sequence[Step],
+    *,
+    seed: int = 0,
+    llm: LLM | Sequence[Scripted] | Callable[..., Any] | None = None,
+    client_tool: Callable[[ToolCall], Any] | None = None,
+    engines: Callable[[VirtualClock], SpeechEngines] | SpeechEngines | None = None,
+    is_always_on: bool = False,
+    recording: Recording | None = None,
+    output_rate_hz: int = 16000,
+    conversation: Conversation | None = None,
+    recorder: Any = None,
+) -> Call:
+    """Hold a call in virtual time and return what came of it.
+
+    Args:
+        agent: Who is called.
+        script: What the caller does, in order; then they wait for the agent and hang up.
+        seed: The same seed gives the same call.
+        llm: A model, or what a `FakeLLM` answers; None lets it repeat what it hears.
+        client_tool: Answers the client tools: the call in, the value out.
+        engines: Speech engines; None are the stubs.
+        is_always_on: The caller's line sends silence too, instead of nothing, while nobody speaks.
+
+    Example:
+        >>> call = hold_call(Agent(first_message="Hello?"), ["Good morning."], llm=["Good morning to you."])
+        >>> [turn.text for turn in call.conversation]
+        ['Hello?', 'Good morning.', 'Good morning to you.']
+    """
+    clock = VirtualClock(seed=seed)
+    model = _model(llm, clock)
+    speech = engines(clock) if callable(engines) else engines or stub_engines(clock)
+    loop = ConversationLoop(
+        agent=agent,
+        conversation=conversation or Conversation(id="conv_call", agent_id="agent_call", channel="voice", seed=seed),
+        llm=model,
+        tools=ToolRunner(agent, client_tool=_tool_runner(client_tool), clock=clock),
+        clock=clock,
+        recorder=recorder,
+    )
+    call = _Held(clock, is_always_on=is_always_on, seed=seed)
+    session = VoiceSession(
+        loop=loop,
+        engines=speech,
+        transport=call.transport,
+        clock=clock,
+        on_event=call.on_event,
+        recording=recording,
+        output_rate_hz=output_rate_hz,
+    )
+    conversation = clock.run(call.hold(session, script))
+    return Call(
+        conversation,
+        call.trace(conversation),
+        tuple(call.happened),
+        call.transport,
+        clock.now(),
+        session.failure,
+    )
+
+
+@dataclass
+class _Line:
+    """The caller's microphone: what it sends, frame by frame at the pace of the clock."""
+
+    clock: VirtualClock
+    transport: MemoryTransport
+    seed: int
+    is_always_on: bool
+    noise_dbfs: float | None = None
+    waiting: bytearray = field(default_factory=bytearray)
+    started: asyncio.Event = field(default_factory=asyncio.Event)
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+    frames: int = 0
+
+    async def run(self) -> None:
+        """Send a frame every 20 ms while there is something to send."""
+        first, sent = self.clock.now(), 0
+        while True:
+            if not self.waiting and self.noise_dbfs is None and not self.is_always_on:
+                self.done.set()
+                self.started.clear()
+                await self.started.wait()
+                first, sent = self.clock.now(), 0
+            self._send()
+            sent += 1
+            await self.clock.sleep(max(0.0, first + sent * FRAME_MS / 1000 - self.clock.now()))
+            if not self.waiting:
+                self.done.set()
+
+    def say(self, pcm: bytes) -> None:
+        """Speak from now on."""
+        self.waiting += pcm
+        self.done.clear()
+        self.started.set()
+
+    def _send(self) -> None:
+        frame = bytes(self.waiting[:FRAME_BYTES]).ljust(FRAME_BYTES, b"\0")
+        del self.waiting[:FRAME_BYTES]
+        if self.noise_dbfs is not None:
+            self.frames += 1
+            frame = mix(frame, noise(FRAME_MS / 1000, dbfs=self.noise_dbfs, seed=self.seed * 1_000_003 + self.frames))
+        self.transport.speak(frame)
+
+
+class _Held:
+    """One call under way."""
+
+    def __init__(self, clock: VirtualClock, *, is_always_on: bool, seed: int) -> None:
+        self.clock = clock
+        self.transport = _TracedTransport(clock)
+        self.happened: list[tuple[float, events.VoiceEvent]] = []
+        self._seed, self._voice = seed, StubTTS()
+        self._line = _Line(clock, self.transport, seed, is_always_on)
+        self._news = asyncio.Event()
+        self._state = "connecting"
+        self._answers = 0
+
+    def on_event(self, event: events.VoiceEvent) -> None:
+        self.happened.append((self.clock.now(), event))
+        if isinstance(event, events.StateChanged):
+            self._answers += self._state in ("thinking", "speaking") and event.state == "listening"
+            self._state = event.state
+            self._news.set()
+
+    async def hold(self, session: VoiceSession, script: Sequence[Step]) -> Conversation:
+        self._session = session
+        line = asyncio.ensure_future(self._line.run())
+        caller = asyncio.ensure_future(self._follow(script))
+        try:
+            return await session.run()
+        finally:
+            for task in (line, caller):
+                task.cancel()
+            await asyncio.gather(line, caller, return_exceptions=True)
+
+    def trace(self, conversation: Conversation) -> bytes:
+        """Return everything that happened, and the record, as lines of JSON."""
+        told = [(at, [type(event).__name__, _plain(event)]) for at, event in self.happened]
+        lines = sorted([*told, *self.transport.log], key=lambda entry: entry[0])
+        record = ["record", [_plain(turn) for turn in conversation], conversation.end_reason, conversation.ended_by]
+        return "\n".join(json.dumps(line, default=str) for line in [*lines, (self.clock.now(), record)]).encode()
+
+    async def _follow(self, script: Sequence[Step]) -> None:
+        for step in script:
+            await self._do(Say(step) if isinstance(step, str) else step)
+        await self._agent_done()
+        await self.clock.sleep(REACTION_SECS)
+        self.transport.hang_up()
+
+    async def _do(self, step: Any) -> None:
+        match step:
+            case Say(text=text):
+                await self._speak(self._voice.render(text, voice=CALLER_VOICE)[0], step)
+            case Cough(secs=secs, dbfs=dbfs):
+                await self._speak(noise(secs, dbfs=dbfs, seed=self._seed), step)
+            case Play(pcm=pcm, chunk_bytes=chunk) if chunk != FRAME_BYTES:
+                await self._moment(step)
+                await self._play(pcm, chunk)
+            case Play(pcm=pcm):
+                await self._speak(pcm, step)
+            case Stay(secs=secs):
+                await self.clock.sleep(secs)
+            case Noise(dbfs=dbfs):
+                self._line.noise_dbfs = dbfs
+                self._line.started.set()
+            case Press(keys=keys):
+                await self._agent_done()
+                for key in keys:
+                    self._session.dtmf(key)
+                    await self.clock.sleep(0.2)
+            case Type(text=text):
+                await self._agent_done()
+                self._session.hear_text(text)
+            case HangUp(word=word):
+                if word is not None:
+                    await self._words(word)
+                self.transport.hang_up()
+
+    async def _speak(self, pcm: bytes, step: Any) -> None:
+        await self._moment(step)
+        self._spoke_after = len(self.transport.sent)
+        self._line.say(pcm)
+        await self._line.done.wait()
+        self._answers_before = self._answers
+
+    async def _play(self, pcm: bytes, chunk_bytes: int) -> None:
+        self._spoke_after = len(self.transport.sent)
+        for at in range(0, len(pcm), chunk_bytes):
+            chunk = pcm[at : at + chunk_bytes]
+            self.transport.speak(chunk)
+            await self.clock.sleep(len(chunk) / 32000)
+        self._answers_before = self._answers
+
+    async def _moment(self, step: Any) -> None:
+        """Wait until the step is due."""
+        if step.at is not None:
+            await self.clock.sleep(max(0.0, step.at - self.clock.now()))
+        elif step.word is not None:
+            await self._words(step.word)
+        else:
+            await self._agent_done()
+            await self.clock.sleep(REACTION_SECS)
+
+    _spoke_after = 0
+    _answers_before = -1
+
+    async def _agent_done(self) -> None:
+        """Wait until the agent has answered what was said last."""
+        await self._until(lambda: self._state == "listening" and self._answers > self._answers_before)
+
+    async def _words(self, number: int) -> None:
+        """Wait until the agent has said so many words since the caller spoke last."""
+
+        def begun() -> list[float]:
+            return self.transport.word_starts(self._spoke_after)
+
+        while True:
+            await self._until(lambda: len(begun()) > number)
+            if len(starts := begun()) <= number:
+                return
+            if (left := starts[number] - self.clock.now()) <= 0:
+                return
+            await self.clock.sleep(left)
+
+    async def _until(self, is_so: Callable[[], bool]) -> None:
+        try:
+            async with self.clock.timeout(PATIENCE_SECS):
+                while not is_so():
+                    self._news.clear()
+                    await self._next_news()
+        except TimeoutError:
+            return
+
+    async def _next_news(self) -> None:
+        waits = [asyncio.ensure_future(self._news.wait()), asyncio.ensure_future(self.transport.next_news())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+
+class _TracedTransport(MemoryTransport):
+    """A `MemoryTransport` that notes everything with its instant."""
+
+    def __init__(self, clock: VirtualClock) -> None:
+        super().__init__(clock)
+        self.log: list[tuple[float, list[Any]]] = []
+        self.starts: list[float] = []
+        self._own_clock = clock
+
+    def send(self, audio: AgentAudio) -> None:
+        self.starts.append(max(self._own_clock.now(), self.plays_until))
+        super().send(audio)
+        self.log.append((self._own_clock.now(), ["audio", audio.turn_id, len(audio.pcm), zlib.crc32(audio.pcm)]))
+
+    def flush(self, turn_id: int) -> None:
+        super().flush(turn_id)
+        self.log.append((self._own_clock.now(), ["flush", turn_id]))
+
+    def word_starts(self, after: int) -> list[float]:
+        """Return the instants at which the words of the audio sent since then begin to be heard."""
+        starts: list[float] = []
+        for at, audio in list(zip(self.starts, self.sent, strict=True))[after:]:
+            before = " "
+            for char, start_ms, _ in audio.alignment or ():
+                if before.isspace() and not char.isspace():
+                    starts.append(at + start_ms / 1000)
+                before = char
+        return starts
+
+
+def _plain(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
+def _model(llm: Any, clock: VirtualClock) -> LLM:
+    if llm is None:
+        return FakeLLM(lambda request: f"You said: {request.messages[-1].content}", clock=clock)
+    if hasattr(llm, "stream"):
+        model: LLM = llm
+        return model
+    return FakeLLM(llm, clock=clock)
+
+
+def _tool_runner(answer: Callable[[ToolCall], Any] | None) -> Callable[[ToolCall, float], Awaitable[ToolResult]] | None:
+    if answer is None:
+        return None
+
+    async def run(call: ToolCall, _timeout_secs: float) -> ToolResult:
+        value = answer(call)
+        if asyncio.iscoroutine(value):
+            value = await value
+        return ToolResult(call_id=call.id, name=call.name, value=value if isinstance(value, str) else json.dumps(value))
+
+    return run
+
+
+__all__ = [
+    "Call",
+    "Cough",
+    "HangUp",
+    "Noise",
+    "Play",
+    "Press",
+    "Say",
+    "Stay",
+    "Step",
+    "Type",
+    "barge_in",
+    "hold_call",
+    "silence",
+]

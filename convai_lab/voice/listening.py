@@ -1,0 +1,309 @@
+"""Listening: what is the user saying, and are they done?
+
+`Ear` decides how much audio there is to hear at an instant, with silence where none arrived. `Listener` hears it:
+voice activity, recognition and endpointing. Recognition is finished at every pause, in the background, so that the
+words are there when the turn ends; when speech resumes, the next piece is recognised and the pieces are joined.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from convai_lab.agents.turn_taking import TurnTaking
+from convai_lab.providers.base import ASRStream, Final, SpeechEngines
+from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, SAMPLE_BYTES, SESSION_RATE_HZ, Framer
+from convai_lab.voice.endpointing import Endpointer
+from convai_lab.voice.vad import SpeechDetector, samples_of, secs_of
+
+FRAME_SAMPLES = FRAME_BYTES // SAMPLE_BYTES
+OPEN_MS = 80
+"""So much speech begins an utterance, or goes on with one after a pause."""
+PREROLL_MS = 300
+"""So much audio before that is recognised too, because words begin softly."""
+PAUSE_MS = 200
+"""After so much silence the recogniser is asked for its final words, in case the turn is over."""
+PIECE_SECS = 30
+"""A piece of an utterance without any pause is not longer than this."""
+NOISE_SECS = 8
+"""An utterance so long in which no word was recognised is noise."""
+STALE_SECS = 3
+"""Sound goes on but no new word has come for so long: it is not the user any more, and their turn is over."""
+MAX_AHEAD_SECS = 0.5
+"""The user cannot speak faster than real time: audio that comes faster is heard at most so far ahead."""
+GRACE_SECS = 0.2
+"""When no audio has arrived for so long (or for two of the chunks it comes in), silence is heard instead."""
+LONGEST_GRACE_SECS = 0.6
+MAX_LATE_SECS = 5.0
+"""Audio that comes this late, after silence was heard in its place, is heard at once."""
+
+Happening = Literal["started", "paused", "resumed", "ended", "noise"]
+"""What a frame brought: an utterance began, paused, went on, or is over; or it was only noise."""
+
+_SILENT_FRAME = bytes(FRAME_BYTES)
+
+
+class Ear:
+    """Keeps the user's audio and the clock together; all instants are seconds of the session's clock.
+
+    `covered` is the instant up to which audio has been heard.
+    """
+
+    def __init__(self, now: float) -> None:
+        self.covered = now
+        self._framer = Framer(FRAME_BYTES)
+        self._late_by = 0.0
+        self._arrived = now
+        self._grace = GRACE_SECS
+
+    def arrive(self, pcm: bytes, now: float) -> list[bytes]:
+        """Take what arrived and return it in frames."""
+        secs = len(pcm) / SAMPLE_BYTES / SESSION_RATE_HZ
+        if now - self._arrived > 2 * FRAME_MS / 1000:
+            self._grace = min(LONGEST_GRACE_SECS, max(GRACE_SECS, 2 * min(secs, now - self._arrived)))
+        elif now > self._arrived:
+            self._late_by = 0.0
+        self._arrived = now
+        return self._framer.feed(pcm)
+
+    def cover(self, now: float) -> None:
+        """Note that one frame that arrived is heard now; audio that was late is not counted as new."""
+        frame_secs = FRAME_MS / 1000
+        if self._late_by > 0:
+            self._late_by -= frame_secs
+            self.covered = max(self.covered, now)
+        else:
+            self.covered = max(self.covered + frame_secs, now)
+
+    def ahead(self, now: float) -> float:
+        """Return how many seconds too fast the audio is coming."""
+        return self.covered - now - MAX_AHEAD_SECS
+
+    def silence_due(self, now: float) -> int:
+        """Return how many frames of silence are to be heard because no audio arrived; they count as heard."""
+        if now - max(self._arrived, self.covered - self._late_by) < self._grace - 1e-6:
+            return 0
+        frames = int((now - self.covered) * 1000 / FRAME_MS + 1e-6)
+        self.covered += frames * FRAME_MS / 1000
+        self._late_by = min(MAX_LATE_SECS, self._late_by + frames * FRAME_MS / 1000)
+        return frames
+
+    def wait(self, now: float, *, is_busy: bool) -> float:
+        """Return how long to wait before asking for silence again."""
+        if self._late_by > 0:
+            return FRAME_MS / 1000 if is_busy else GRACE_SECS
+        return max(FRAME_MS / 1000, max(self._arrived, self.covered) + self._grace - now)
+
+
+class Utterance:
+    """What the user says in one turn: from `start` to `end`, in samples of input."""
+
+    def __init__(self, open_stream: Callable[[], ASRStream], *, start: int, over_agent: bool) -> None:
+        self.start, self.end = start, start
+        self.over_agent = over_agent
+        """Whether the agent was speaking when it began."""
+        self.asr_asked_at: float | None = None
+        self.asr_done_at: float | None = None
+        self.piece_samples = 0
+        self._open_stream = open_stream
+        self._stream: ASRStream | None = open_stream()
+        self._pieces: list[asyncio.Task[Final]] = []
+        self._known = ""
+
+    @property
+    def is_paused(self) -> bool:
+        """Say whether the recogniser is done with all that was said so far."""
+        return self._stream is None
+
+    @property
+    def text(self) -> str:
+        """Return what was recognised so far, without waiting."""
+        stream = self._stream
+        if stream is not None and (partial := stream.partial()) is not None:
+            return _joined([*map(_text_if_known, self._pieces), partial.text])
+        if self._pieces and all(map(_is_known, self._pieces)):
+            self._known = _joined(map(_text_if_known, self._pieces))
+        return self._known
+
+    def feed(self, pcm: bytes) -> None:
+        """Recognise some more audio."""
+        if self._stream is None:
+            self._stream = self._open_stream()
+        self.piece_samples += len(pcm) // SAMPLE_BYTES
+        self._stream.feed(pcm)
+
+    def pause(self, now: Callable[[], float]) -> None:
+        """Ask for the final words of what was said so far; more may come."""
+        if self._stream is None:
+            return
+        self._known = self.text
+        self.asr_asked_at, self.asr_done_at = now(), None
+        task = asyncio.get_running_loop().create_task(self._stream.finish())
+        task.add_done_callback(lambda _: self._done(now()))
+        self._pieces.append(task)
+        self._stream, self.piece_samples = None, 0
+
+    async def final(self) -> Final:
+        """Return all that was said; ask for `pause` first.
+
+        Raises:
+            ProviderError: The recogniser failed.
+        """
+        pieces = [await asyncio.shield(task) for task in self._pieces]
+        sure = [(piece.confidence, len(piece.text)) for piece in pieces if piece.text and piece.confidence is not None]
+        chars = sum(size for _, size in sure)
+        confidence = sum(value * size for value, size in sure) / chars if chars else None
+        return Final(text=_joined(piece.text for piece in pieces), confidence=confidence)
+
+    def abort(self) -> None:
+        """Give up; the tasks that wait for finals end as cancelled."""
+        if self._stream is not None:
+            self._stream.abort()
+        for task in self._pieces:
+            task.cancel()
+
+    def _done(self, at: float) -> None:
+        self.asr_done_at = at
+        for task in self._pieces:
+            if task.done() and not task.cancelled():
+                task.exception()
+
+
+class Listener:
+    """Hears one user, frame by frame of 20 ms.
+
+    `utterance` is what is being said now; when it is over the listener lets go of it.
+    """
+
+    def __init__(self, engines: SpeechEngines, turn: TurnTaking, *, now: Callable[[], float]) -> None:
+        self.utterance: Utterance | None = None
+        self.turn, self.language, self.phrases = turn, "en", tuple[str, ...]()
+        self.detector = SpeechDetector(engines.vad)
+        self._asr, self._now = engines.asr, now
+        self._endpointer = Endpointer(turn)
+        self._preroll: deque[bytes] = deque(maxlen=PREROLL_MS // FRAME_MS)
+        self._text, self._text_at = "", 0
+        self._open, self._pause = samples_of(OPEN_MS), samples_of(PAUSE_MS)
+
+    @property
+    def position(self) -> int:
+        """Return how many samples were heard."""
+        return self.detector.position
+
+    @property
+    def is_busy(self) -> bool:
+        """Say whether something is being said, or may be beginning."""
+        return self.utterance is not None or self.detector.burst_samples > 0
+
+    @property
+    def text(self) -> str:
+        """Return what was recognised of the utterance so far."""
+        return self._text
+
+    def hear(self, frame: bytes, *, over_agent: bool = False) -> Happening | None:
+        """Hear one frame; return what it brought."""
+        self.detector.hear(frame)
+        if self.utterance is None:
+            self._preroll.append(frame)
+            return self._begin(over_agent) if self.detector.burst_samples >= self._open else None
+        return self._go_on(self.utterance, frame)
+
+    def hear_silence(self, frames: int) -> Happening | None:
+        """Hear silence because no audio arrived; stops early, at the first thing that happens."""
+        while frames and self.is_busy:
+            frames -= 1
+            self.detector.hear_silence(FRAME_SAMPLES)
+            if self.utterance and (happening := self._go_on(self.utterance, _SILENT_FRAME)):
+                self._skip(frames)
+                return happening
+        self._skip(frames)
+        return None
+
+    def drop(self) -> None:
+        """Forget the utterance under way."""
+        if self.utterance is not None:
+            self.utterance.abort()
+        self.utterance = None
+        self._clear()
+
+    def _skip(self, frames: int) -> None:
+        if frames:
+            self.detector.hear_silence(frames * FRAME_SAMPLES)
+            self._preroll.clear()
+
+    def _begin(self, over_agent: bool) -> Happening:
+        self._endpointer, self._text, self._text_at = Endpointer(self.turn), "", self.position
+        self.utterance = Utterance(self._stream, start=self.detector.burst_start, over_agent=over_agent)
+        self.utterance.end = self.detector.last_speech
+        self._feed_preroll(self.utterance)
+        return "started"
+
+    def _stream(self) -> ASRStream:
+        return self._asr.open(rate_hz=SESSION_RATE_HZ, language=self.language, phrases=self.phrases)
+
+    def _go_on(self, utterance: Utterance, frame: bytes) -> Happening | None:
+        self._read(utterance)
+        if utterance.is_paused:
+            return self._in_pause(utterance, frame)
+        utterance.feed(frame)
+        utterance.end = max(utterance.end, self.detector.last_speech)
+        quiet = self.position - utterance.end
+        if quiet >= self._pause or utterance.piece_samples >= PIECE_SECS * SESSION_RATE_HZ:
+            utterance.pause(self._now)
+            return "paused"
+        return self._given_up(utterance)
+
+    def _in_pause(self, utterance: Utterance, frame: bytes) -> Happening | None:
+        self._preroll.append(frame)
+        if self.detector.burst_samples >= self._open:
+            utterance.end = self.detector.last_speech
+            self._feed_preroll(utterance)
+            return "resumed"
+        if self.detector.burst_samples:
+            return None
+        quiet_ms = secs_of(self.position - utterance.end) * 1000
+        return self._end("ended") if self._endpointer.is_over(quiet_ms) else None
+
+    def _given_up(self, utterance: Utterance) -> Happening | None:
+        """End an utterance in which sound goes on but words do not."""
+        limit = STALE_SECS if self._text else NOISE_SECS
+        if self.position - self._text_at < limit * SESSION_RATE_HZ or not self._asr.capabilities.partials:
+            return None
+        if self._text:
+            utterance.pause(self._now)
+            return self._end("ended")
+        utterance.abort()
+        return self._end("noise")
+
+    def _read(self, utterance: Utterance) -> None:
+        text = utterance.text
+        if text != self._text:
+            self._text, self._text_at = text, self.position
+            self._endpointer.read(text)
+
+    def _feed_preroll(self, utterance: Utterance) -> None:
+        utterance.feed(b"".join(self._preroll))
+        self._preroll.clear()
+
+    def _end(self, happening: Happening) -> Happening:
+        self.utterance = None
+        self._clear()
+        return happening
+
+    def _clear(self) -> None:
+        self._preroll.clear()
+        self.detector.forget()
+
+
+def _is_known(task: asyncio.Task[Final]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
+
+
+def _text_if_known(task: asyncio.Task[Final]) -> str:
+    return task.result().text if _is_known(task) else ""
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return " ".join(text.strip() for text in texts if text.strip())
