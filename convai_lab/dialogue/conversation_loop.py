@@ -94,6 +94,10 @@ class ConversationLoop:
         """Seconds until the conversation reaches the agent's longest duration; a pause before resuming is free."""
         return max(0.0, self._speaker.agent.max_duration_secs - self._record.secs_open())
 
+    def secs_at(self, instant: float) -> float:
+        """Return an instant of the clock as seconds since the conversation started."""
+        return max(0.0, self._record.secs_at(instant))
+
     async def open(self) -> Turn | None:
         """Begin: record and return the first message as the agent's turn; None when there is none to say.
 
