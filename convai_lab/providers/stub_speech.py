@@ -26,8 +26,8 @@ from convai_lab.providers.base import (
 )
 from convai_lab.providers.tone_speech import FAINTEST, MIN_RATE_HZ, SYMBOLS_A_SEC, Reader, hum_hz_of, word_pcm
 
-CHARS_A_WORD = 6
-"""Five letters and the gap, as words a minute are counted."""
+CHARS_A_WORD = 5
+"""Four letters and the gap after them: the words that people say are short."""
 CHUNK_MS = 100
 QUIET_DB = 36.0
 """The quietest background that `EnergyVAD` assumes, over one 16-bit step: -54 dB of full scale."""
@@ -183,7 +183,8 @@ class StubASRStream:
 
     def _read_rest(self) -> Final:
         self._reader.search(to_the_end=True)
-        words, damaged = tuple(self._reader.words), self._reader.damaged
+        fed, damaged = self._reader.samples_fed, self._reader.damaged
+        words = tuple(word._replace(end=min(word.end, fed)) for word in self._reader.words)
         confidence = round(len(words) / (len(words) + damaged), 3) if words or damaged else None
         return Final(text=" ".join(word.text for word in words), confidence=confidence, words=words)
 

@@ -33,8 +33,12 @@ MIN_RATE_HZ = 8000
 SEARCH_SECS = 0.1
 """So much new audio is waited for before it is searched: cheaper, and soon enough for a partial."""
 HOPS_A_SYMBOL = 4
-TONE_SHARE = 0.2
-"""Both sync tones must hold this share of the power: 0.5 under noise as loud as they are, 0.02 in noise alone."""
+LEAST_SHARE = 0.12
+"""Both sync tones must hold this share of the power, or of a short window (`SHARE_SAMPLES` / its length) more.
+
+Under noise as loud as they are it is 0.5; noise alone gets there less than once in a day of sound.
+"""
+SHARE_SAMPLES = 18
 FAINTEST = 30.0
 """A tone with a softer peak than this, in 16-bit steps, is silence."""
 
@@ -76,7 +80,8 @@ class Reader:
         self._pcm = bytearray()
         self._start = 0
         self._at = 0
-        self._wait_for = 0.0
+        self._wait_for = 0
+        self._synced = False
         self._pieces: list[tuple[_Piece, int]] = []
 
     @property
@@ -104,18 +109,18 @@ class Reader:
 
     def _read_next(self, samples: Any, *, to_the_end: bool) -> bool:
         """Go on to the next piece of a word and read it; false when more audio is needed first."""
-        found = self._next_sync(samples[self._at - self._start :], to_the_end=to_the_end)
-        if found is None:
+        if not self._synced:
+            self._synced = self._go_to_next_sync(samples[self._at - self._start :], to_the_end=to_the_end)
+        if not self._synced:
             return False
-        begin, self._at = self._at, self._at + found
         head = self._values(samples, 4)
         length = head[0] << 4 | head[1] if head else 0
         symbols = OVERHEAD_SYMBOLS + 2 * (length & ~GOES_ON)
         values = self._values(samples, symbols) if symbols <= OVERHEAD_SYMBOLS + 2 * MAX_PIECE_BYTES else []
         if values is None and not to_the_end:
             self._wait_for = self._at + math.ceil(symbols * self._symbol) + 1
-            self._at = max(begin, self._at - self._hop)
             return False
+        self._synced = False
         self._take(_decoded(values) if values else None, symbols)
         return True
 
@@ -131,36 +136,40 @@ class Reader:
         if not piece.goes_on:
             text = b"".join(one.data for one, _ in self._pieces).decode(errors="replace")
             end = self._pieces[-1][1] + round(piece.natural * self._symbol)
-            self.words.append(
-                WordTime(text, self._pieces[0][1] * self._step_samples, min(end * self._step_samples, self.samples_fed))
-            )
+            self.words.append(WordTime(text, self._pieces[0][1] * self._step_samples, end * self._step_samples))
             self._pieces = []
 
-    def _next_sync(self, samples: Any, *, to_the_end: bool) -> int | None:
-        """Return where the next sync begins; None when there is none, and then skip what was searched."""
+    def _go_to_next_sync(self, samples: Any, *, to_the_end: bool) -> bool:
+        """Go on to where the next sync begins; when there is none, skip what was searched and say so."""
         np = _numpy()
         count = (len(samples) - self._window) // self._hop + 1
         if count <= HOPS_A_SYMBOL:
-            return None
+            return False
         stride = samples.strides[0]
         windows = np.lib.stride_tricks.as_strided(samples, (count, self._window), (stride * self._hop, stride))
         shares = _tone_shares(windows, _waves(SYNC_HZ, self._rate, self._window))
         both = np.minimum(shares[:-HOPS_A_SYMBOL, 0], shares[HOPS_A_SYMBOL:, 1])
-        hits = np.flatnonzero(both > TONE_SHARE)
+        hits = np.flatnonzero(both > max(LEAST_SHARE, SHARE_SAMPLES / self._window))
         if not len(hits):
             self._at += len(both) * self._hop
-            return None
+            return False
         first = int(hits[0])
         if first + 2 * HOPS_A_SYMBOL > len(both) and not to_the_end:
             self._at += max(0, first - 1) * self._hop
-            return None
+            return False
         best = first + int(np.argmax(both[first : first + HOPS_A_SYMBOL]))
-        return self._aligned(samples, best * self._hop)
+        self._at += self._aligned(samples, best * self._hop)
+        return True
 
     def _aligned(self, samples: Any, near: int) -> int:
-        """Return the exact start of the sync: where its two tones are purest."""
+        """Return the exact start of the sync: where its two tones are purest.
+
+        Only every so many samples of the whole stream are tried, so that the answer is the same for any chunks.
+        """
         np = _numpy()
-        starts = np.arange(max(0, near - self._hop), near + self._hop + 1, max(1, self._hop // 10))
+        step = max(1, self._hop // 10)
+        starts = np.arange(near - self._hop, near + self._hop + 1)
+        starts = starts[(starts >= 0) & ((starts + self._at) % step == 0)]
         starts = starts[starts + round(self._symbol) + self._window <= len(samples)]
         if not len(starts):
             return near
