@@ -80,6 +80,10 @@ class Conversation:
     def __len__(self) -> int:
         return len(self.turns)
 
+    def __bool__(self) -> bool:
+        """Return True, also before the first turn: `if conversation` asks for None, not for turns."""
+        return True
+
     def __getitem__(self, index: int) -> Turn:
         return self.turns[index]
 

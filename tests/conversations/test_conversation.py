@@ -63,3 +63,9 @@ def test_its_plots_are_those_of_the_package(monkeypatch: pytest.MonkeyPatch, met
     )
     assert getattr(TALK, method)(ax=None) == "axes"
     assert seen == [(TALK, {"ax": None})]
+
+
+def test_a_conversation_without_turns_is_still_a_conversation() -> None:
+    empty = Conversation(id="conv_1", agent_id="agent_1")
+    assert len(empty) == 0
+    assert empty
