@@ -10,6 +10,7 @@ import click
 from convai_lab.agents.agent import Agent, Knowledge
 from convai_lab.agents.tools import SystemTool, tool
 from convai_lab.cli.platform import open_platform, platform_option
+from convai_lab.errors import InvalidValueError
 
 if TYPE_CHECKING:
     from convai_lab.conversations.conversation import Conversation
@@ -56,6 +57,10 @@ def demo(llm: str, out: Path, platform: str) -> None:
     """Author an agent with a tool, talk with it, and write tables, plots and a report."""
     from convai_lab.analysis.report import write_report
 
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidValueError(f"cannot write into {out}: {error.strerror}", field="--out") from None
     workspace = open_platform(platform)
     saved = workspace.agents.save(_agent(llm))
     click.echo(f"1. Agent {saved.agent.name} (version {saved.agent.version}, model {saved.agent.llm}) is ready.")

@@ -52,4 +52,4 @@ def _write(conversations: Sequence[object], out: Path) -> None:
         else:
             table.to_parquet(out, index=False)
     except OSError as error:
-        raise InvalidValueError(f"cannot write {out}: {error.strerror}", field="--out") from None
+        raise InvalidValueError(f"cannot write {out}: {error.strerror or error}", field="--out") from None

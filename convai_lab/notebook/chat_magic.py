@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.errors import ConvaiLabError
+from convai_lab.errors import ConvaiLabError, NotFoundError
 from convai_lab.notebook.arguments import Arguments, ArgumentsError
 from convai_lab.notebook.bench import Bench
 from convai_lab.notebook.display import (
@@ -71,7 +71,10 @@ def _earlier(bench: Bench, arguments: Arguments) -> Conversation | None:
     if arguments.conversation:
         return bench.workspace.conversations.get(arguments.conversation)
     if arguments.values.get("continue"):
-        return bench.conversation_with(arguments.name)
+        try:
+            return bench.conversation_with(arguments.name)
+        except NotFoundError as error:
+            raise ArgumentsError(f"{error} (the agent comes first: %chat AGENT --continue MESSAGE)") from None
     return None
 
 

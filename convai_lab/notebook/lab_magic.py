@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from convai_lab import background, settings
+from convai_lab.errors import MissingKeyError
 from convai_lab.notebook.arguments import Arguments
 from convai_lab.notebook.bench import Bench
 from convai_lab.notebook.display import TABLE_STYLE
@@ -71,7 +72,10 @@ class LabStatus:
 def run_lab(bench: Bench, arguments: Arguments, _body: str | None) -> LabStatus:
     """Choose the platform when asked to, and return the status card."""
     if arguments.platform:
-        key = settings.find_key(arguments.api_key_variable) if arguments.api_key_variable else None
+        variable = arguments.api_key_variable
+        key = settings.find_key(variable) if variable else None
+        if variable and key is None:
+            raise MissingKeyError(variable, needed_for=arguments.platform, instead="stay on the local platform")
         bench.use_platform(arguments.platform, api_key=key)
     return LabStatus(
         platform=bench.platform,

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 from convai_lab import settings
 from convai_lab.clock import Clock
-from convai_lab.errors import InvalidValueError
+from convai_lab.errors import InvalidValueError, MissingKeyError
 from convai_lab.settings import Secret
 from convai_lab.workspace.local_process import is_loopback, local_process
 from convai_lab.workspace.running_platform import stored_platform
@@ -41,7 +41,10 @@ def connect(target: str = LOCAL, *, api_key: str | Secret | None = None, clock: 
         return Workspace(Transport(local_process(), clock=clock))
     if target == ELEVENLABS:
         url = _checked_url(settings.setting(BASE_URL_VARIABLE) or ELEVENLABS_URL, field=BASE_URL_VARIABLE)
-        key = key or settings.require_key(KEY_VARIABLE, needed_for="the elevenlabs platform")
+        if (key := key or settings.find_key(KEY_VARIABLE)) is None:
+            raise MissingKeyError(
+                KEY_VARIABLE, needed_for="the elevenlabs platform", instead="stay on the local platform"
+            )
         return Workspace(Transport(FixedPlatform(ELEVENLABS, Place(url, key)), clock=clock))
     url = _checked_url(target, field="target")
     return Workspace(Transport(FixedPlatform(url, Place(url, key or _stored_key(url))), clock=clock))

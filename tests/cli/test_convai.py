@@ -64,6 +64,7 @@ def test_what_the_demo_left_is_found_by_the_other_commands(
     assert "Where is my order 1234?" in _convai("transcripts", "--agent", "demo").stdout
     said = _convai("transcripts", "--since", "1d", "--out", "turns.csv", cwd=tmp_path)
     assert "2 conversations" in said.stdout
+    assert "non-existent" in _convai("transcripts", "--out", "nowhere/turns.csv", cwd=tmp_path).stderr
     assert "role" in (tmp_path / "turns.csv").read_text(encoding="utf-8").splitlines()[0]
     talk = _convai("chat", "demo", "--var", "name=Bo", "--json", stdin="Hello\n")
     assert json.loads(talk.stdout)["transcript"]
@@ -83,6 +84,7 @@ def test_what_the_demo_left_is_found_by_the_other_commands(
         (["agents", "list", "--platform", "elevenlabs"], 1, "ELEVENLABS_API_KEY"),
         (["agents", "list", "--platform", "http://127.0.0.1:9"], 1, "CONVAI_API_KEY"),
         (["transcripts", "--out", "turns.xls"], 1, "--out: must end in"),
+        (["demo", "--out", "/dev/null/report"], 1, "--out: cannot write into /dev/null/report: Not a directory"),
         (["transcripts", "--since", "yesterdayish"], 1, "since"),
         (["transcripts", "--limit", "0"], 2, "--limit"),
         (["transcripts", "--id", "conv_nothing"], 1, "conv_nothing"),
@@ -94,6 +96,7 @@ def test_a_wrong_call_is_one_sentence_and_a_status(arguments: list[str], status:
     done = _convai(*arguments)
     assert done.returncode == status
     assert said in done.stderr
+    assert not done.stdout, "it began what it could not end"
     assert "Traceback" not in done.stderr
 
 

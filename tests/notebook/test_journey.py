@@ -128,6 +128,7 @@ def test_a_model_without_its_key_is_an_error_that_names_the_variable_and_the_way
     said = notebook.fails("%chat keyless --var name=Ada Hello")
     assert "OPENAI_API_KEY" in said
     assert "--llm offline" in said
+    assert notebook.must("%transcripts --last").status == "failed", "it is not still under way"
 
 
 def test_the_storyboard_runs_on_a_real_dialect_by_changing_the_model(
@@ -186,7 +187,9 @@ def test_untrusted_text_is_escaped_wherever_it_is_shown(notebook: Any) -> None:
         ("%transcripts --agent nobody_here", "nobody_here"),
         ("%transcripts --conversations --tools", "choose one"),
         ("%transcripts --id conv_nothing", "conv_nothing"),
+        ("%chat --continue Thank you", "the agent comes first"),
         ("%lab --platform mars", "mars"),
+        ("%lab --platform http://127.0.0.1:9 --api-key-variable NO_KEY", "NO_KEY, which is not set"),
         ("%lab --platform elevenlabs", "ELEVENLABS_API_KEY"),
     ],
 )

@@ -28,7 +28,9 @@ def test_local_is_the_default_and_starts_nothing_by_itself() -> None:
 
 
 def test_the_cloud_needs_its_key() -> None:
-    with pytest.raises(MissingKeyError, match="the elevenlabs platform needs ELEVENLABS_API_KEY"):
+    with pytest.raises(
+        MissingKeyError, match=r"the elevenlabs platform needs ELEVENLABS_API_KEY.*stay on the local platform"
+    ):
         connect("elevenlabs")
 
 
