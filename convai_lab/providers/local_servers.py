@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeGuard
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard
+from urllib.parse import urlsplit
 
-import httpx
-
-from convai_lab import http
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import ConvaiLabError
+
+if TYPE_CHECKING:
+    import httpx
 
 LONGEST_LIST_BYTES = 1 << 20
 MOST_MODELS = 200
@@ -43,11 +44,20 @@ class LocalServer(NamedTuple):
 async def find_local_servers(
     timeout_secs: float = 0.3, *, places: Mapping[str, str] = PLACES, clock: Clock | None = None
 ) -> list[LocalServer]:
-    """Ask the usual ports at once which models they offer; whoever does not answer so, or in time, is not there."""
+    """Ask the usual ports at once which models they offer; whoever does not answer so, or in time, is not there.
+
+    Where nobody listens, nothing is loaded that could ask: `%lab` has half a second, and loading it takes the most.
+    """
     time = clock or SystemClock()
+    open_ports = await asyncio.gather(*(_listens(base_url, time, timeout_secs) for base_url in places.values()))
+    listening = [place for place, is_open in zip(places.items(), open_ports, strict=True) if is_open]
+    if not listening:
+        return []
+    from convai_lab import http
+
     async with http.new_client(timeout=timeout_secs) as client:
         found = await asyncio.gather(
-            *(_ask(client, name, base_url, time, timeout_secs) for name, base_url in places.items())
+            *(_ask(client, name, base_url, time, timeout_secs) for name, base_url in listening)
         )
     return [server for server in found if server is not None]
 
@@ -61,12 +71,26 @@ async def list_models(
     headers: Mapping[str, str] | None = None,
 ) -> tuple[str, ...] | None:
     """Return the models that an OpenAI-compatible server lists at `url`, None when it does not answer so."""
+    import httpx
+
+    from convai_lab import http
+
     body = b""
     with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, ConvaiLabError, TimeoutError):
         async with clock.timeout(timeout_secs), client.stream("GET", url, headers=headers) as response:
             if response.status_code == httpx.codes.OK:
                 body = await http.read_limited(response, LONGEST_LIST_BYTES)
     return _models(body)
+
+
+async def _listens(base_url: str, clock: Clock, timeout_secs: float) -> bool:
+    address = urlsplit(base_url)
+    with contextlib.suppress(OSError, TimeoutError):
+        async with clock.timeout(timeout_secs):
+            _, writer = await asyncio.open_connection(address.hostname, address.port)
+        writer.close()
+        return True
+    return False
 
 
 async def _ask(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -45,6 +47,16 @@ async def test_servers_that_answer_are_listed_with_their_models(closed_port: int
 
 async def test_a_silent_server_is_given_up(silent_port: int) -> None:
     assert await find_local_servers(0.05, places={"vllm": f"http://127.0.0.1:{silent_port}/v1"}) == []
+
+
+def test_where_nobody_listens_nothing_heavy_is_loaded(closed_port: int) -> None:
+    code = (
+        "import asyncio, sys; from convai_lab.providers.local_servers import find_local_servers as find; "
+        f"print(asyncio.run(find(places={{'vllm': 'http://127.0.0.1:{closed_port}/v1'}})), "
+        "{'httpx', 'aiohttp'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[] set()\n"
 
 
 LISTS: list[tuple[bytes, tuple[str, ...] | None]] = [
