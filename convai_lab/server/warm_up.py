@@ -6,12 +6,15 @@ import contextlib
 import importlib
 import sys
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 from convai_lab.dialogue.parameters import load_validator
 from convai_lab.providers.prices import load_prices
 
 FIRST_NEEDED = ("convai_lab.providers.offline_llm", "jupyter_core.paths")
+NEEDED_NEXT = ("convai_lab.http.guarded_transport",)
+"""For the first webhook and the first vendor."""
 LEFT_OUT = "rfc3987_syntax"
 """What `jsonschema` would load to check the format of IRIs, which no tool's arguments are checked for."""
 
@@ -31,8 +34,13 @@ def warm_up() -> None:
 
 
 def _load() -> None:
-    for module in FIRST_NEEDED:
+    _import(FIRST_NEEDED)
+    load_validator()
+    _import(NEEDED_NEXT)
+    load_prices()
+
+
+def _import(modules: Sequence[str]) -> None:
+    for module in modules:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
-    load_validator()
-    load_prices()
