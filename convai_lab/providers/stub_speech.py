@@ -122,7 +122,7 @@ class StubTTS:
 class StubASR:
     """Reads the words out of tone-speech; everything else it hears as nothing.
 
-    The final takes `finish_secs` on `clock`. Confidence is the share of words that came through whole.
+    The final takes `finish_secs` on `clock`. Its confidence is 1 when every word came through whole and clear.
     """
 
     name = "stub"
@@ -183,10 +183,9 @@ class StubASRStream:
 
     def _read_rest(self) -> Final:
         self._reader.search(to_the_end=True)
-        fed, damaged = self._reader.samples_fed, self._reader.damaged
+        fed = self._reader.samples_fed
         words = tuple(word._replace(end=min(word.end, fed)) for word in self._reader.words)
-        confidence = round(len(words) / (len(words) + damaged), 3) if words or damaged else None
-        return Final(text=" ".join(word.text for word in words), confidence=confidence, words=words)
+        return Final(text=" ".join(word.text for word in words), confidence=self._reader.confidence, words=words)
 
 
 class EnergyVAD:

@@ -39,6 +39,8 @@ LEAST_SHARE = 0.12
 Under noise as loud as they are it is 0.5; noise alone gets there less than once in a day of sound.
 """
 SHARE_SAMPLES = 18
+CLEAR_FACTOR = 2.5
+"""A word is quite clear when its tones hold 40 % of the power: under noise 2 dB louder than it."""
 FAINTEST = 30.0
 """A tone with a softer peak than this, in 16-bit steps, is silence."""
 
@@ -82,12 +84,20 @@ class Reader:
         self._at = 0
         self._wait_for = 0
         self._synced = False
+        self._clear = 0.0
+        self._clearness = 0.0
         self._pieces: list[tuple[_Piece, int]] = []
 
     @property
     def samples_fed(self) -> int:
         """Return how many whole samples came."""
         return self._start * self._step_samples + len(self._pcm) // 2
+
+    @property
+    def confidence(self) -> float | None:
+        """Return how clear the words were, from 0 to 1: all 1 down to noise as loud as they, each damaged one 0."""
+        count = len(self.words) + self.damaged
+        return round(self._clearness / count, 3) if count else None
 
     def feed(self, pcm: bytes) -> None:
         """Keep some audio until the next search."""
@@ -137,6 +147,7 @@ class Reader:
             text = b"".join(one.data for one, _ in self._pieces).decode(errors="replace")
             end = self._pieces[-1][1] + round(piece.natural * self._symbol)
             self.words.append(WordTime(text, self._pieces[0][1] * self._step_samples, end * self._step_samples))
+            self._clearness += min(1.0, self._clear * CLEAR_FACTOR)
             self._pieces = []
 
     def _go_to_next_sync(self, samples: Any, *, to_the_end: bool) -> bool:
@@ -185,8 +196,9 @@ class Reader:
         if starts[-1] + self._window > len(samples):
             return None
         windows = samples[starts[:, None] + np.arange(self._window)]
-        powers = _tone_powers(windows, _waves(DATA_HZ, self._rate, self._window))
-        return [int(value) for value in powers.argmax(axis=-1)]
+        shares = _tone_shares(windows, _waves(DATA_HZ, self._rate, self._window))
+        self._clear = float(shares.max(axis=-1).mean())
+        return [int(value) for value in shares.argmax(axis=-1)]
 
     def _forget(self) -> None:
         done = min(self._at - self._start, len(self._pcm) // (2 * self._step_samples))

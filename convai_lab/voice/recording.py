@@ -1,7 +1,7 @@
 """Recording: what was to be heard in a session, and when?
 
 A stereo WAV at the session's rate, the user left and the agent right. It is written while the session runs, and its
-header is right at any moment: a process that is killed leaves a file that plays, up to its last fifth of a second.
+header is right at any moment: a process that is killed leaves a file that plays, up to its last third of a second.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ LONGEST_SECS = 6 * 3600.0
 """At 48 kHz a WAV file, which holds 4 GiB at most, lasts so long."""
 WRITE_SECS = 0.2
 """So much is kept in memory before it is written, so that a frame is not a system call."""
+SETTLE_SECS = 0.1
+"""The newest is not written yet, because what comes a little late belongs there."""
 BLOCK_SECS = 10
 SAME_PLACE = 2
 """Audio at another rate that begins within so many samples of where the last piece ended goes on from it."""
@@ -54,21 +56,19 @@ class Recording:
         self._file: io.FileIO | None = None
         self._try(self._open)
 
-    def user(self, pcm: bytes, at: int | None = None) -> None:
-        """Record what the user said from sample `at` on, or after what they said before."""
+    def user(self, pcm: bytes, at: int | None = None, *, rate_hz: int = SESSION_RATE_HZ) -> None:
+        """Record what the user said from sample `at` of the recording on, or after what they said before."""
         if self._file is not None:
-            if at is not None:
-                self._move_to(at)
-            self._user.put(pcm, at, self.rate_hz)
-            self._move_to(self._user.end)
+            self._user.put(pcm, at, rate_hz)
+            self._move_to(self._user.next)
 
-    def agent(self, pcm: bytes, at: int | None = None, *, rate_hz: int | None = None) -> None:
-        """Record what the agent says from sample `at` on (of the recording's rate), or after what it said before.
+    def agent(self, pcm: bytes, at: int | None = None, *, rate_hz: int = SESSION_RATE_HZ) -> None:
+        """Record what the agent says from sample `at` of the recording on, which may lie in the future.
 
-        It may lie in the future. `rate_hz` is the rate of the audio when it is another than the recording's.
+        Without `at` it comes after what the agent said before, and not before now.
         """
         if self._file is not None:
-            self._agent.put(pcm, at, rate_hz or self.rate_hz, earliest=self._now)
+            self._agent.put(pcm, max(self._agent.next, self._now) if at is None else at, rate_hz)
 
     def cut_agent(self, at: int) -> None:
         """Take back what the agent would have said from sample `at` on: nobody heard it."""
@@ -88,14 +88,14 @@ class Recording:
                 self._now = max(self._now, min(at, self._limit))
             self._user.settle()
             self._agent.settle()
-            self._now = max(self._now, self._user.end, self._agent.end)
-            self._try(self._write)
+            self._now = max(self._now, min(self._limit, max(self._user.end, self._agent.end)))
+            self._try(self._write_all)
             self._close()
 
     def slice(self, start_secs: float, end_secs: float, channel: Channel = "both") -> Sound:
         """Return a part of what was recorded so far: one channel, or both mixed."""
         if self._file is not None:
-            self._try(self._write)
+            self._try(self._write_all)
         return slice_recording(self.path, start_secs, end_secs, channel)
 
     @property
@@ -111,8 +111,8 @@ class Recording:
     def _move_to(self, at: int) -> None:
         """Let time pass; what is long enough ago to be worth a write is written."""
         self._now = max(self._now, min(at, self._limit))
-        if self._now - self._written >= WRITE_SECS * self.rate_hz:
-            self._try(self._write)
+        if self._now - self._written >= (WRITE_SECS + SETTLE_SECS) * self.rate_hz:
+            self._try(lambda: self._write(self._now - round(SETTLE_SECS * self.rate_hz)))
 
     def _try(self, step: Any) -> None:
         try:
@@ -126,11 +126,14 @@ class Recording:
         self._file = io.FileIO(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600), "r+")
         self._write_at(0, wav_header(0, self.rate_hz, channels=2))
 
-    def _write(self) -> None:
-        """Write all up to now: first the samples, then a header that counts them."""
+    def _write_all(self) -> None:
+        self._write(self._now)
+
+    def _write(self, to: int) -> None:
+        """Write all up to a sample: first the samples, then a header that counts them."""
         step = BLOCK_SECS * self.rate_hz
-        while self._written < self._now:
-            until = min(self._now, self._written + step)
+        while self._written < to:
+            until = min(to, self._written + step)
             block = _interleaved(self._user.take(until), self._agent.take(until))
             self._write_at(HEADER_BYTES + self._written * FRAME_BYTES, block)
             self._written = until
@@ -181,25 +184,26 @@ class _Lane:
         """Return the sample after the last one."""
         return self._base + len(self._waiting) // SAMPLE_BYTES
 
-    def put(self, pcm: bytes, at: int | None, rate_hz: int, *, earliest: int = 0) -> None:
-        """Put audio in its place (None: after the last, not before `earliest`); half a sample at its end is dropped."""
+    @property
+    def next(self) -> int:
+        """Return where audio goes that continues what came before, also what still waits in the resampler."""
+        if self._resampler is None:
+            return self.end
+        return self._begun_at + round(self._fed * self._rate / self._resampler.from_hz)
+
+    def put(self, pcm: bytes, at: int | None, rate_hz: int) -> None:
+        """Put audio in its place (None: after the last); half a sample at its end is dropped."""
         pcm = pcm[: len(pcm) // SAMPLE_BYTES * SAMPLE_BYTES]
-        at = max(self._next(), earliest) if at is None else at
+        at = self.next if at is None else at
         if rate_hz == self._rate:
             self.settle()
             self._place(pcm, at)
             return
-        if self._resampler is None or self._resampler.from_hz != rate_hz or abs(at - self._next()) > SAME_PLACE:
+        if self._resampler is None or self._resampler.from_hz != rate_hz or abs(at - self.next) > SAME_PLACE:
             self.settle()
             self._resampler, self._begun_at, self._made_to, self._fed = Resampler(rate_hz, self._rate), at, at, 0
         self._fed += len(pcm) // SAMPLE_BYTES
         self._place_made(self._resampler.feed(pcm))
-
-    def _next(self) -> int:
-        """Return where audio goes that continues what came before, also that which still waits in the resampler."""
-        if self._resampler is None:
-            return self.end
-        return self._begun_at + round(self._fed * self._rate / self._resampler.from_hz)
 
     def settle(self) -> None:
         """Put what the resampler still holds in its place."""

@@ -105,8 +105,7 @@ class _ShortFilter:
         weights, step, _ = self._filter
         stride = samples.strides[0]
         windows = np.lib.stride_tricks.as_strided(samples, (count, len(weights)), (stride * step, stride))
-        made = np.rint((windows @ weights).reshape(-1))
-        return bytes(np.clip(made, -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
+        return _pcm((windows @ weights).reshape(-1))
 
 
 @functools.cache
@@ -137,11 +136,16 @@ class _Soxr:
             raise MissingPackageError(
                 "soxr", extra="voice", needed_for=f"Changing audio from {from_hz} to {to_hz} Hz"
             ) from None
-        self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="int16", quality="HQ")
+        self._stream = soxr.ResampleStream(from_hz, to_hz, 1, dtype="float32", quality="HQ")
 
     def run(self, pcm: bytes, *, last: bool) -> bytes:
-        samples = _numpy().frombuffer(pcm, dtype="<i2")
-        return bytes(self._stream.resample_chunk(samples, last=last).astype("<i2", copy=False).tobytes())
+        samples = _numpy().frombuffer(pcm, dtype="<i2").astype("f4")  # of 16 bits, soxr would add random dither
+        return _pcm(self._stream.resample_chunk(samples, last=last))
+
+
+def _pcm(made: Any) -> bytes:
+    np = _numpy()
+    return bytes(np.clip(np.rint(made), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
 
 
 def _numpy() -> Any:

@@ -6,13 +6,15 @@ A session sees only the `Transport`. `MemoryTransport` is one whose other end is
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
 
 from convai_lab.clock import Clock
-from convai_lab.errors import InvalidValueError
-from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ
+from convai_lab.errors import ConvaiLabError
+from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ, resample
 
 
 class CharTime(NamedTuple):
@@ -37,6 +39,13 @@ class AgentAudio:
         """Return how long it lasts."""
         return len(self.pcm) // SAMPLE_BYTES / self.rate_hz
 
+    def first(self, secs: float) -> AgentAudio:
+        """Return the beginning of it, with the characters that begin in it."""
+        alignment = (
+            None if self.alignment is None else tuple(one for one in self.alignment if one.start_ms < secs * 1000)
+        )
+        return replace(self, pcm=self.pcm[: SAMPLE_BYTES * round(secs * self.rate_hz)], alignment=alignment)
+
 
 class Transport(Protocol):
     """Frames in, frames out, flush; what a session needs of a browser, a phone, a socket or a file."""
@@ -52,10 +61,15 @@ class Transport(Protocol):
 
 
 class Heard(NamedTuple):
-    """Agent audio that began to play at an instant of the clock, and how much of it was or will be played."""
+    """A piece of the agent's speech as the user hears it: from an instant of the clock on, and no more than heard."""
 
     at: float
     audio: AgentAudio
+
+    @property
+    def until(self) -> float:
+        """Return the instant at which it is over."""
+        return self.at + self.audio.secs
 
 
 class MemoryTransport:
@@ -70,11 +84,10 @@ class MemoryTransport:
         self.sent: list[AgentAudio] = []
         self.flushed: list[int] = []
         self.heard: list[Heard] = []
-        self._clock = clock
+        self._clock, self._began = clock, clock.now()
         self._incoming: deque[bytes] = deque()
         self._gone = False
-        self._arrived = asyncio.Event()
-        self._news = asyncio.Event()
+        self._arrived, self._news = asyncio.Event(), asyncio.Event()
 
     async def receive(self) -> bytes | None:
         """Return the user's next audio; what was said before hanging up still arrives."""
@@ -93,69 +106,64 @@ class MemoryTransport:
     def flush(self, turn_id: int) -> None:
         """Stop playing this turn: what was not heard by now never will be."""
         self.flushed.append(turn_id)
-        self._cut(turn_id)
+        self._stop_playing(lambda audio: audio.turn_id == turn_id)
         self._news.set()
 
     def speak(self, pcm: bytes) -> None:
-        """Say this to the session now: 16-bit mono PCM at 16 kHz, any number of bytes."""
+        """Say this to the session now: 16-bit mono PCM at 16 kHz, any number of bytes.
+
+        Raises:
+            ConvaiLabError: The user has hung up.
+        """
         if self._gone:
-            raise InvalidValueError("the caller has hung up and cannot speak any more")
-        self._incoming.append(bytes(pcm))
-        self._arrived.set()
+            raise ConvaiLabError("the user has hung up, and cannot say any more")
+        if pcm:
+            self._incoming.append(bytes(pcm))
+            self._arrived.set()
 
     def hang_up(self) -> None:
-        """Leave: the session receives None after what was said before, and nothing plays any more."""
-        if not self._gone:
-            self._gone = True
-            self._cut(None)
+        """Leave: the session receives None after what was said before, and the user hears no more."""
+        self._gone = True
+        self._stop_playing(lambda _: True)
         self._arrived.set()
         self._news.set()
 
     @property
     def plays_until(self) -> float:
         """Return the instant at which everything sent so far will have been played."""
-        return self.heard[-1].at + self.heard[-1].audio.secs if self.heard else 0.0
+        return self.heard[-1].until if self.heard else self._began
 
     @property
     def is_playing(self) -> bool:
         """Say whether the user hears the agent right now."""
         now = self._clock.now()
-        return any(one.at <= now < one.at + one.audio.secs for one in reversed(self.heard[-2:]))
+        index = bisect_right(self.heard, now, key=lambda one: one.at) - 1
+        return index >= 0 and now < self.heard[index].until
 
     async def next_news(self) -> None:
         """Wait until the session sends or flushes something, or the user hangs up."""
         self._news.clear()
         await self._news.wait()
 
-    def pcm_heard(self, rate_hz: int = SESSION_RATE_HZ, *, until: float | None = None) -> bytes:
-        """Return what the user heard from the clock's zero on, silences included, as one track.
-
-        Raises:
-            InvalidValueError: The agent spoke at another rate.
-        """
-        now = self._clock.now() if until is None else until
-        track = bytearray(SAMPLE_BYTES * round(now * rate_hz))
+    def pcm_heard(self, rate_hz: int = SESSION_RATE_HZ) -> bytes:
+        """Return what the user has heard up to now since this transport was made, silences included, as one track."""
+        track = bytearray(SAMPLE_BYTES * round((self._clock.now() - self._began) * rate_hz))
         for at, audio in self.heard:
-            if audio.rate_hz != rate_hz:
-                raise InvalidValueError(f"the agent spoke at {audio.rate_hz} Hz, not at {rate_hz}", field="rate_hz")
-            start = SAMPLE_BYTES * round(at * rate_hz)
-            piece = audio.pcm[: max(0, len(track) - start)]
+            start = SAMPLE_BYTES * round((at - self._began) * rate_hz)
+            piece = resample(audio.pcm, audio.rate_hz, rate_hz)[: max(0, len(track) - start)]
             track[start : start + len(piece)] = piece
         return bytes(track)
 
-    def _cut(self, turn_id: int | None) -> None:
-        """Leave out of `heard` what would play from now on; what other turns sent moves up."""
+    def _stop_playing(self, is_dropped: Callable[[AgentAudio], bool]) -> None:
+        """Leave out of `heard` what would be heard from now on; what is not dropped moves up."""
         now, kept = self._clock.now(), list[Heard]()
-        for at, audio in self.heard:
-            if at + audio.secs <= now:
-                kept.append(Heard(at, audio))
-            elif turn_id is not None and audio.turn_id != turn_id:
-                kept.append(Heard(max(at, now) if not kept else max(min(at, now), _end(kept[-1])), audio))
-            elif at < now:
-                played = SAMPLE_BYTES * round((now - at) * audio.rate_hz)
-                kept.append(Heard(at, AgentAudio(audio.pcm[:played], audio.rate_hz, audio.turn_id, audio.alignment)))
+        for one in self.heard:
+            if one.until <= now:
+                kept.append(one)
+            elif not is_dropped(one.audio):
+                kept.append(
+                    Heard(one.at if one.at <= now else max([now, *(last.until for last in kept[-1:])]), one.audio)
+                )
+            elif one.at < now:
+                kept.append(Heard(one.at, one.audio.first(now - one.at)))
         self.heard = kept
-
-
-def _end(heard: Heard) -> float:
-    return heard.at + heard.audio.secs
