@@ -26,7 +26,7 @@ async def read_request(reader: asyncio.StreamReader) -> Received | None:
     body: Any = None
     with contextlib.suppress(ValueError):
         body = json.loads(raw)
-    return Received(method, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body)
+    return Received(method, unquote(parts.path), dict(parse_qsl(parts.query)), headers, body, raw)
 
 
 async def _read_body(reader: asyncio.StreamReader, headers: Mapping[str, str]) -> bytes:

@@ -10,13 +10,14 @@ from convai_lab.testing.fake_llm import Scripted
 
 
 class Received(NamedTuple):
-    """One request as the server got it; header names are in lower case, `body` is the parsed JSON (or None)."""
+    """One request as the server got it: header names in lower case, the body as JSON (or None) and as `raw` bytes."""
 
     method: str
     path: str
     query: dict[str, str]
     headers: dict[str, str]
     body: Any
+    raw: bytes = b""
 
 
 @dataclass(frozen=True, kw_only=True)

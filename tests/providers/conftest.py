@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import random
 import socketserver
@@ -15,9 +16,12 @@ import pytest
 from convai_lab.clock import SystemClock
 from convai_lab.http import new_client
 from convai_lab.providers.base import LLM, ChatMessage, ChatRequest, LLMEvent, ToolSpec
+from convai_lab.providers.elevenlabs import read_elevenlabs_refusal
+from convai_lab.providers.http_speech import SpeechVendor
 from convai_lab.providers.registry import VENDORS, load_adapter
 from convai_lab.providers.retry import NO_RETRIES
 from convai_lab.settings import Secret
+from convai_lab.testing.fake_speech_vendors import FakeSpeechVendor
 from convai_lab.testing.fake_vendors import FakeVendor
 
 KEY = "sk-test-0123456789abcdefghij"
@@ -37,6 +41,39 @@ def llm_at(client: httpx.AsyncClient) -> Callable[..., Any]:
         options = {"retry": NO_RETRIES, "rng": random.Random(1), "clock": SystemClock(), **options}
         adapter = load_adapter(VENDORS[vendor])
         return adapter(model, api_key=Secret(KEY), http=client, provider=vendor, base_url=server.base_url, **options)
+
+    return build
+
+
+class QuickClock(SystemClock):
+    """Real time, but no time-out is longer than a tenth of a second, for servers that hang; waits take no time."""
+
+    def timeout(self, secs: float | None) -> Any:
+        return super().timeout(None if secs is None else min(secs, 0.1))
+
+    async def sleep(self, secs: float) -> None:
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+def quick_clock() -> SystemClock:
+    return QuickClock()
+
+
+@pytest.fixture
+def elevenlabs_at(client: httpx.AsyncClient) -> Callable[..., SpeechVendor]:
+    """Build the way to a fake ElevenLabs."""
+
+    def build(server: FakeSpeechVendor | str, **options: Any) -> SpeechVendor:
+        options = {"retry": NO_RETRIES, "clock": SystemClock(), "api_key": Secret(KEY), **options}
+        return SpeechVendor(
+            "elevenlabs",
+            base_url=server if isinstance(server, str) else server.base_url,
+            http=client,
+            key_headers=lambda key: {"xi-api-key": key},
+            read_refusal=read_elevenlabs_refusal,
+            **options,
+        )
 
     return build
 
