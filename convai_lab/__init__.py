@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "Agent": "convai_lab.agents.agent",
+    "AudioFormat": "convai_lab.voice.audio",
     "ClientTool": "convai_lab.agents.tools",
     "Conversation": "convai_lab.conversations.conversation",
     "ConvaiLabError": "convai_lab.errors",
@@ -19,26 +20,32 @@ _PUBLIC = {
     "DataItem": "convai_lab.agents.agent",
     "EvaluationCriterion": "convai_lab.agents.agent",
     "Knowledge": "convai_lab.agents.agent",
+    "Recording": "convai_lab.voice.recording",
+    "Sound": "convai_lab.voice.sound",
     "SystemTool": "convai_lab.agents.tools",
     "Turn": "convai_lab.conversations.turn",
     "TurnTaking": "convai_lab.agents.turn_taking",
     "WebhookTool": "convai_lab.agents.tools",
     "Workspace": "convai_lab.workspace.workspace",
     "connect": "convai_lab.workspace.connect",
+    "conversation_audio": "convai_lab.workspace.recordings",
     "conversations_df": "convai_lab.analysis.dataframes",
     "plot_latency": "convai_lab.analysis.plots",
     "plot_timeline": "convai_lab.analysis.plots",
     "plot_waterfall": "convai_lab.analysis.plots",
+    "read_wav": "convai_lab.voice.wav",
     "sample_conversations": "convai_lab.analysis.samples",
     "template": "convai_lab.agents.templates:from_template",
     "tool": "convai_lab.agents.tools",
     "tool_calls_df": "convai_lab.analysis.dataframes",
     "turns_df": "convai_lab.analysis.dataframes",
+    "write_wav": "convai_lab.voice.wav",
 }
 """Where each public name lives; ``module:name`` where it is called something else there."""
 
 __all__ = [
     "Agent",
+    "AudioFormat",
     "ClientTool",
     "ConvaiLabError",
     "Conversation",
@@ -46,21 +53,26 @@ __all__ = [
     "DataItem",
     "EvaluationCriterion",
     "Knowledge",
+    "Recording",
+    "Sound",
     "SystemTool",
     "Turn",
     "TurnTaking",
     "WebhookTool",
     "Workspace",
     "connect",
+    "conversation_audio",
     "conversations_df",
     "plot_latency",
     "plot_timeline",
     "plot_waterfall",
+    "read_wav",
     "sample_conversations",
     "template",
     "tool",
     "tool_calls_df",
     "turns_df",
+    "write_wav",
 ]
 
 if TYPE_CHECKING:
@@ -74,7 +86,12 @@ if TYPE_CHECKING:
     from convai_lab.conversations.conversation import Conversation
     from convai_lab.conversations.turn import Turn
     from convai_lab.errors import ConvaiLabError
+    from convai_lab.voice.audio import AudioFormat
+    from convai_lab.voice.recording import Recording
+    from convai_lab.voice.sound import Sound
+    from convai_lab.voice.wav import read_wav, write_wav
     from convai_lab.workspace.connect import connect
+    from convai_lab.workspace.recordings import conversation_audio
     from convai_lab.workspace.workspace import Workspace
 
 

@@ -93,6 +93,7 @@ def test_the_vendors_field_names_stay_in_their_rooms() -> None:
 def test_the_public_surface_changes_only_on_purpose() -> None:
     assert convai_lab.__all__ == [
         "Agent",
+        "AudioFormat",
         "ClientTool",
         "ConvaiLabError",
         "Conversation",
@@ -100,21 +101,26 @@ def test_the_public_surface_changes_only_on_purpose() -> None:
         "DataItem",
         "EvaluationCriterion",
         "Knowledge",
+        "Recording",
+        "Sound",
         "SystemTool",
         "Turn",
         "TurnTaking",
         "WebhookTool",
         "Workspace",
         "connect",
+        "conversation_audio",
         "conversations_df",
         "plot_latency",
         "plot_timeline",
         "plot_waterfall",
+        "read_wav",
         "sample_conversations",
         "template",
         "tool",
         "tool_calls_df",
         "turns_df",
+        "write_wav",
     ]
 
 

@@ -114,6 +114,13 @@ class Conversation:
 
         return conversation_to_wire(self)
 
+    @property
+    def audio(self) -> Any:
+        """The recording, loaded when asked for: a notebook plays it; `save` it, or take one `turn(i)`."""
+        import convai_lab
+
+        return convai_lab.conversation_audio(self)
+
     def timeline(self, **options: Any) -> Any:
         """Plot who spoke when, on two lanes; see `convai_lab.plot_timeline`."""
         import convai_lab

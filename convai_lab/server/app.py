@@ -12,6 +12,7 @@ from starlette.websockets import WebSocket
 
 from convai_lab.server import (
     agent_routes,
+    audio_routes,
     catalogue_routes,
     conversation_routes,
     local_routes,
@@ -30,6 +31,7 @@ def build_app(platform: Platform) -> Starlette:
         routes=[
             *agent_routes.ROUTES,
             *conversation_routes.ROUTES,
+            *audio_routes.ROUTES,
             *phone_routes.ROUTES,
             *catalogue_routes.ROUTES,
             *local_routes.ROUTES,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -11,6 +12,8 @@ from convai_lab.server.limits import parse_json
 from convai_lab.server.socket_events import REFUSED, Problem
 
 MAX_FRAME_BYTES = 1024 * 1024
+MAX_AUDIO_FRAME_BYTES = 12 * 1024 * 1024
+"""Audio may come in chunks of up to 8 MB, which is a third more as text."""
 MAX_MESSAGE_CHARS = 100_000
 
 
@@ -88,6 +91,10 @@ Frame = (
 )
 
 
+_PLAIN_AUDIO = re.compile(r'\s*\{\s*"user_audio_chunk"\s*:\s*"([A-Za-z0-9+/=]*)"\s*\}\s*')
+"""How audio frames look that come by the hundred; others of the kind are parsed like any frame."""
+
+
 def read_frame(text: str | None) -> Frame | None:
     """Return what a frame means; None for a type we do not know, which is ignored.
 
@@ -96,6 +103,8 @@ def read_frame(text: str | None) -> Frame | None:
     """
     if text is None:
         raise _bad("frames must be JSON text; this one is binary")
+    if len(text) <= MAX_AUDIO_FRAME_BYTES and (audio := _PLAIN_AUDIO.fullmatch(text)):
+        return AudioChunk(base64_pcm=audio[1])
     if len(text) > MAX_FRAME_BYTES or len(text.encode("utf-8", "surrogatepass")) > MAX_FRAME_BYTES:
         raise _bad(f"a frame may hold {MAX_FRAME_BYTES // 1024} KB at most")
     try:

@@ -15,10 +15,10 @@ from convai_lab.server.answers import Refusal
 from convai_lab.server.limits import MAX_SOCKETS, Rates
 
 if TYPE_CHECKING:
-    from convai_lab.agents.agent import CustomLLM
+    from convai_lab.agents.agent import Agent, CustomLLM
     from convai_lab.agents.store import AgentStore
     from convai_lab.conversations.store import ConversationStore
-    from convai_lab.providers.base import LLM
+    from convai_lab.providers.base import LLM, SpeechEngines
 
 
 class FindLLM(Protocol):
@@ -33,6 +33,20 @@ class FindLLM(Protocol):
         own_ports: Collection[int] = (),
     ) -> LLM:
         """Return the model, or raise the error that says why there is none."""
+
+
+class FindEngines(Protocol):
+    """Finds the speech engines of an agent; `providers.speech.default_engines` fits. It may take its time."""
+
+    def __call__(self, agent: Agent, *, clock: Clock) -> SpeechEngines:
+        """Return the engines, or raise the error that says which is missing."""
+
+
+def find_engines(agent: Agent, *, clock: Clock) -> SpeechEngines:
+    """Return the speech engines of an agent; what they need is loaded when the first voice is."""
+    from convai_lab.providers.speech import default_engines
+
+    return default_engines(agent, clock=clock)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +135,7 @@ class Platform:
     agents: AgentStore
     conversations: ConversationStore
     find_llm: FindLLM
+    find_engines: FindEngines = find_engines
     owner: str = ""
     own_ports: Callable[[], Collection[int]] = tuple
     times: SocketTimes = field(default_factory=SocketTimes)

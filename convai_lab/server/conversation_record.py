@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.server import socket_events as events
 from convai_lab.server.admission import Admitted
+from convai_lab.server.audio_files import start_recording
 from convai_lab.server.client_frames import Initiation
 from convai_lab.server.context import Platform
 from convai_lab.server.initiation import Tailored
 from convai_lab.server.socket_events import Event
+
+if TYPE_CHECKING:
+    from convai_lab.voice.recording import Recording
 
 DEFAULT_FORMAT = "pcm_16000"
 
@@ -23,16 +27,28 @@ class ConversationRecord:
         self._platform, self._admitted = platform, admitted
         self._store = platform.conversations
         self._turn_of_event: dict[int, int] = {}
+        self._is_recorded = False
         self.conversation = self._new()
+
+    @property
+    def formats(self) -> tuple[str, str]:
+        """Return the names of the user's and of the agent's sound format, as the client is told them."""
+        config = self._admitted.agent.get("conversation_config")
+        user = _format(config, "asr", "user_input_audio_format")
+        return user, _format(config, "tts", "agent_output_audio_format")
 
     def first_event(self) -> Event:
         """Return the event that tells the client the conversation's id and its sound formats."""
-        config = self._admitted.agent.get("conversation_config")
-        return events.metadata(
-            self._admitted.conversation_id,
-            agent_format=_format(config, "tts", "agent_output_audio_format"),
-            user_format=_format(config, "asr", "user_input_audio_format"),
-        )
+        user, agent = self.formats
+        return events.metadata(self._admitted.conversation_id, agent_format=agent, user_format=user)
+
+    def new_recording(self) -> Recording | None:
+        """Start to record the sound, unless the agent's privacy settings or the disk forbid it."""
+        if _at(self._admitted.agent, "platform_settings", "privacy").get("record_voice") is False:
+            return None
+        made = start_recording(self._platform.home, self._admitted.conversation_id)
+        self._is_recorded = made is not None
+        return made
 
     def begin(self) -> None:
         """Store the conversation, or take it up again."""
@@ -50,6 +66,8 @@ class ConversationRecord:
             variables={**before.variables, **tailored.variables},
             user_id=wishes.user_id or before.user_id,
             language=tailored.agent.language,
+            channel="text" if tailored.agent.text_only else "voice",
+            has_audio=before.has_audio or self._is_recorded,
             extra=_with_metadata(before.extra, self._metadata({k: v for k, v in told.items() if v})),
         )
         self._store.update(self.conversation)
@@ -73,7 +91,8 @@ class ConversationRecord:
     def failed(self, conversation: Conversation, problem: events.Problem) -> None:
         """Keep what went wrong beside the conversation."""
         error = {"error": {"code": problem.code, "reason": problem.message}}
-        self._store.update(conversation.with_changes(extra=_with_metadata(conversation.extra, error)))
+        extra = _with_metadata(conversation.extra, error)
+        self._store.update(conversation.with_changes(status="failed", extra=extra))
 
     def never_began(self, reason: str, by: str, *, failed: bool) -> Conversation:
         """Close a conversation in which nobody said anything, not even hello."""
@@ -113,9 +132,10 @@ def _with_metadata(extra: Mapping[str, Any], metadata: Mapping[str, Any]) -> dic
     return {**extra, "metadata": {**_at(extra, "metadata"), **metadata}}
 
 
-def _at(document: Any, name: str) -> Mapping[str, Any]:
-    found = document.get(name) if isinstance(document, Mapping) else None
-    return found if isinstance(found, Mapping) else {}
+def _at(document: Any, *path: str) -> Mapping[str, Any]:
+    for name in path:
+        document = document.get(name) if isinstance(document, Mapping) else None
+    return document if isinstance(document, Mapping) else {}
 
 
 def _format(config: Any, section: str, name: str) -> str:

@@ -12,6 +12,7 @@ from convai_lab.errors import NotFoundError
 from convai_lab.server.access import VisitorPolicy, policy_of
 from convai_lab.server.admission import CONVERSATION_PREFIX
 from convai_lab.server.answers import InvalidRequest, Refusal
+from convai_lab.server.audio_files import delete_recording
 from convai_lab.server.auth import SIGNED_URL_SECS, Signed
 from convai_lab.server.call import Call, route
 from convai_lab.server.paging import MAX_PAGE_SIZE, filtered_page
@@ -82,15 +83,12 @@ def get_conversation(call: Call) -> Any:
 
 def delete_conversation(call: Call) -> Any:
     """DELETE /v1/convai/conversations/{conversation_id}."""
-    call.platform.live.check_free(call.path["conversation_id"])
-    call.platform.conversations.delete(call.path["conversation_id"])
+    conversation_id = call.path["conversation_id"]
+    call.platform.live.check_free(conversation_id)
+    call.platform.conversations.get(conversation_id)
+    delete_recording(call.platform.home, conversation_id)  # first: a record without its sound can be deleted again
+    call.platform.conversations.delete(conversation_id)
     return {}
-
-
-def get_audio(call: Call) -> Any:
-    """GET /v1/convai/conversations/{conversation_id}/audio."""
-    conversation = call.platform.conversations.get(call.path["conversation_id"])
-    raise Refusal(404, "audio_not_found", f"conversation {conversation.id} has no recording: it was held in text")
 
 
 def rate_conversation(call: Call) -> Any:
@@ -209,7 +207,6 @@ _ONE = "/v1/convai/conversations/{conversation_id}"
 ROUTES = [
     route("/v1/convai/conversations", GET=list_conversations),
     route(_ONE, subject="conversation", GET=get_conversation, DELETE=delete_conversation),
-    route(f"{_ONE}/audio", subject="conversation", GET=get_audio),
     route(f"{_ONE}/feedback", subject="conversation", visitors=visitors_of_conversation, POST=rate_conversation),
     route("/v1/convai/conversation/get-signed-url", subject="agent", GET=get_signed_url),
     route("/v1/convai/conversation/get_signed_url", subject="agent", GET=get_signed_url),

@@ -1,13 +1,15 @@
 """Conversation session: what happens between the first and the last event of a conversation socket?
 
-A short script over named parts: the inbox says what comes, `CurrentReply` answers, the record keeps. Whatever ends
-the session becomes an `Ending`: the conversation is recorded with its reason, the client is told.
+A short script over named parts: the inbox says what comes, a `TypedConversation` or a `SpokenConversation` answers,
+the record keeps. Whatever ends the session becomes an `Ending`: the conversation is recorded with its reason, the
+client is told.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.wire_format import agent_from_wire
@@ -22,17 +24,19 @@ from convai_lab.server.admission import Admitted
 from convai_lab.server.client_tools import ClientToolCalls
 from convai_lab.server.context import Platform
 from convai_lab.server.conversation_record import ConversationRecord
-from convai_lab.server.current_reply import CurrentReply, ReplyOver, crash
+from convai_lab.server.current_reply import ReplyOver, SpeechOver, crash
 from convai_lab.server.initiation import Tailored, tailor
 from convai_lab.server.pings import Pings
-from convai_lab.server.reply_writer import ReplyWriter
 from convai_lab.server.socket_events import NORMAL, OPERATIONAL, REFUSED, Problem, problem_of
 from convai_lab.server.socket_wire import STOPPED, Gone, Inbox, Outbox
+from convai_lab.server.typed_conversation import TypedConversation
+
+if TYPE_CHECKING:
+    from convai_lab.server.spoken_conversation import SpokenConversation
 
 logger = logging.getLogger("convai_lab.server")
 
 OFFLINE, SYSTEM = "offline", "system"
-NO_VOICE = "voice arrives with the voice engine: this platform holds text conversations so far, send user_message"
 
 
 class Ending(NamedTuple):
@@ -51,14 +55,12 @@ class ConversationSession:
         self._platform, self._clock, self._times = platform, platform.clock, platform.times
         self._inbox, self._outbox, self._document = inbox, outbox, admitted.agent
         self._record = ConversationRecord(platform, admitted)
-        self._tools = ClientToolCalls(outbox, platform.clock, event_id=lambda: self._event_id)
+        self._tools = ClientToolCalls(outbox, platform.clock, event_id=lambda: self._talk.event_id if self._talk else 0)
         self._pings = Pings(outbox, platform.clock, every_secs=platform.times.ping)
         self._own_ports = platform.own_ports()
-        self._event_id = 0
         self._early: list[object] = []
-        self._refused_audio = False
         self._loop: ConversationLoop | None = None
-        self._reply: CurrentReply | None = None
+        self._talk: TypedConversation | SpokenConversation | None = None
 
     async def run(self) -> None:
         """Hold the conversation; when this returns it is recorded and the socket is closed."""
@@ -68,8 +70,8 @@ class ConversationSession:
             async with self._pings:
                 ending = await self._held()
         finally:
-            if self._reply is not None:
-                await self._reply.stop()
+            if self._talk is not None:
+                await self._talk.stop(ending.reason, by=ending.by)
             await self._end(ending)
 
     async def _held(self) -> Ending:
@@ -88,12 +90,15 @@ class ConversationSession:
             return _failed(crash(error))
 
     async def _wishes(self) -> frames.Initiation:
-        """Wait a moment for the client's initiation data; one that says something else first has none."""
+        """Wait a moment for the client's initiation data; one that says something else first has none.
+
+        Audio may come before it: microphones do not wait.
+        """
         try:
             async with self._clock.timeout(self._times.initiation):
                 while not isinstance(message := await self._inbox.get(), frames.Initiation):
                     self._early.append(message)
-                    if not isinstance(message, frames.Pong):
+                    if not isinstance(message, frames.Pong | frames.AudioChunk):
                         return frames.Initiation()
                 return message
         except TimeoutError:
@@ -101,15 +106,41 @@ class ConversationSession:
 
     async def _converse(self, tailored: Tailored, wishes: frames.Initiation) -> Ending:
         agent = tailored.agent
-        self._outbox.prefer(agent.client_events or (), text_only=agent.text_only)
-        loop = self._loop = self._new_loop(tailored, wishes)
-        reply = self._reply = CurrentReply(loop, self._outbox, when_over=self._inbox.put)
-        await self._first_message(loop)
-        while not loop.ended:
-            await self._take(await self._next_message(loop, reply), loop, reply)
-        return _too_long(agent) if loop.end_reason == OUT_OF_TIME else Ending(loop.end_reason or "", "agent")
+        wanted = events.BY_DEFAULT if agent.client_events is None else agent.client_events
+        self._outbox.prefer(wanted, text_only=agent.text_only)
+        talk = self._talk = await (self._in_text if agent.text_only else self._by_voice)(tailored, wishes)
+        await talk.begin()
+        while not talk.is_over:
+            await self._take(await self._next_message(talk), talk)
+        assert self._loop is not None
+        reason = self._loop.end_reason
+        return _too_long(agent) if reason == OUT_OF_TIME else Ending(reason or "", "agent")
 
-    def _new_loop(self, tailored: Tailored, wishes: frames.Initiation) -> ConversationLoop:
+    async def _in_text(self, tailored: Tailored, wishes: frames.Initiation) -> TypedConversation:
+        loop = self._loop = self._new_loop(tailored, wishes, self._find_llm(tailored.agent))
+        return TypedConversation(loop, self._outbox, tell=self._inbox.put, said=self._record.said)
+
+    async def _by_voice(self, tailored: Tailored, wishes: frames.Initiation) -> SpokenConversation:
+        """Prepare a voice conversation; what it needs is loaded here, because text conversations do without."""
+        from convai_lab.server.spoken_conversation import SpokenConversation, formats_of
+
+        formats = formats_of(*self._record.formats)
+        engines = await asyncio.to_thread(self._platform.find_engines, tailored.agent, clock=self._clock)
+        llm = self._find_llm(tailored.agent)
+        recording = self._record.new_recording()
+        loop = self._loop = self._new_loop(tailored, wishes, llm)
+        return SpokenConversation(
+            loop,
+            self._outbox,
+            engines=engines,
+            formats=formats,
+            clock=self._clock,
+            recording=recording,
+            tell=self._inbox.put,
+            said=self._record.said,
+        )
+
+    def _new_loop(self, tailored: Tailored, wishes: frames.Initiation, llm: LLM) -> ConversationLoop:
         agent = tailored.agent
         tools = ToolRunner(
             agent,
@@ -121,7 +152,7 @@ class ConversationSession:
         return ConversationLoop(
             agent=agent,
             conversation=self._record.tailored(wishes, tailored),
-            llm=self._find_llm(agent),
+            llm=llm,
             tools=tools,
             clock=self._clock,
             recorder=self._platform.conversations,
@@ -138,24 +169,21 @@ class ConversationSession:
         agent = agent_from_wire(self._platform.agents.get(agent_id))
         return NextAgent(agent, self._find_llm(agent))
 
-    async def _first_message(self, loop: ConversationLoop) -> None:
-        if (turn := await loop.open()) is not None:
-            self._event_id += 1
-            await ReplyWriter(self._outbox, self._event_id).say(turn.text)
-            self._record.said(self._event_id, len(loop.conversation.turns) - 1)
-
-    async def _next_message(self, loop: ConversationLoop, reply: CurrentReply) -> object:
-        """Return what comes next; too long a silence and too long a conversation end it."""
+    async def _next_message(self, talk: TypedConversation | SpokenConversation) -> object:
+        """Return what comes next; too long a silence and too long a conversation end a conversation in text."""
         if self._early:
             return self._early.pop(0)
-        left, silence = loop.seconds_left, loop.agent.turn.silence_end_call_secs
+        if not isinstance(talk, TypedConversation):
+            return await self._inbox.get()
+        assert self._loop is not None
+        left, silence = self._loop.seconds_left, self._loop.agent.turn.silence_end_call_secs
         patience = self._times.no_input if silence is None else silence
-        is_quiet = patience < left and not reply.is_running
+        is_quiet = patience < left and not talk.is_busy
         try:
             async with self._clock.timeout(patience if is_quiet else left):
                 return await self._inbox.get()
         except TimeoutError:
-            raise _Over(self._too_quiet(silence) if is_quiet else _too_long(loop.agent)) from None
+            raise _Over(self._too_quiet(silence) if is_quiet else _too_long(self._loop.agent)) from None
 
     def _too_quiet(self, silence: float | None) -> Ending:
         if silence is not None:
@@ -163,45 +191,34 @@ class ConversationSession:
         message = f"the user said nothing for {self._times.no_input:g} seconds"
         return Ending(message, SYSTEM, OPERATIONAL, Problem(OPERATIONAL, "no_user_input", message))
 
-    async def _take(self, message: object, loop: ConversationLoop, reply: CurrentReply) -> None:
+    async def _take(self, message: object, talk: TypedConversation | SpokenConversation) -> None:
         """Do what one message asks for."""
         match message:
+            case frames.AudioChunk(base64_pcm=audio):
+                await talk.hear(audio)
             case frames.UserMessage(text=text):
-                await self._answer(text, loop, reply)
+                await talk.typed(text)
+            case frames.UserActivity():
+                talk.user_activity()
             case frames.ContextUpdate(text=text):
-                loop.add_context(text)
+                talk.add_context(text)
             case frames.ToolAnswer():
                 self._tools.answered(message)
             case frames.Pong(event_id=number):
                 self._pings.answered(number)
             case frames.Feedback(score=score, event_id=event_id):
-                self._record.rated(loop.conversation, score, event_id or self._event_id)
-            case frames.AudioChunk():
-                await self._refuse_audio()
+                assert self._loop is not None
+                self._record.rated(self._loop.conversation, score, event_id or talk.event_id)
             case frames.Unsupported(what=what):
                 await self._outbox.send(events.error(Problem(REFUSED, "not_supported", what)))
-            case ReplyOver(problem=None, event_id=event_id, turn_index=index):
-                self._record.said(event_id, index)
-            case ReplyOver(problem=Problem() as problem):
-                raise problem
+            case ReplyOver() if isinstance(talk, TypedConversation):
+                talk.reply_over(message)
+            case SpeechOver() if not isinstance(talk, TypedConversation):
+                talk.speech_over(message)
             case Gone():
                 raise _Over(Ending(message.reason, SYSTEM if message.was_stopped else "user"))
             case Problem():
                 raise message
-
-    async def _answer(self, text: str, loop: ConversationLoop, reply: CurrentReply) -> None:
-        """Answer the user; a reply that is still being made is interrupted first."""
-        await reply.interrupt()
-        if not loop.ended:
-            loop.user_said(text)
-            self._event_id += 1
-            reply.begin(self._event_id)
-
-    async def _refuse_audio(self) -> None:
-        """Say once that nobody listens; the conversation goes on in text."""
-        if not self._refused_audio:
-            self._refused_audio = True
-            await self._outbox.send(events.error(Problem(REFUSED, "voice_not_available", NO_VOICE)))
 
     async def _end(self, ending: Ending) -> None:
         """Record the end, then tell the client."""

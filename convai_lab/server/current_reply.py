@@ -25,6 +25,12 @@ class ReplyOver(NamedTuple):
     problem: Problem | None = None
 
 
+class SpeechOver(NamedTuple):
+    """A voice session has ended by itself; what went wrong, if something did."""
+
+    problem: Problem | None = None
+
+
 class CurrentReply:
     """Makes one reply at a time; `when_over` hears of every one that was not interrupted."""
 

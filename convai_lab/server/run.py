@@ -26,7 +26,7 @@ from convai_lab.providers.registry import find_llm
 from convai_lab.server.access import Door, is_loopback, read_origins
 from convai_lab.server.app import build_app
 from convai_lab.server.auth import MIN_KEY_CHARS, key_file, load_or_make_key
-from convai_lab.server.context import FindLLM, Platform
+from convai_lab.server.context import FindEngines, FindLLM, Platform, find_engines
 from convai_lab.server.lifetime import OwnerLock, end_at_the_latest
 from convai_lab.server.ports import jupyter_ports
 from convai_lab.server.warm_up import warm_up
@@ -35,7 +35,7 @@ from convai_lab.storage import Database, open_database
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8300
 PLATFORM_FILE = "platform.json"
-MAX_SOCKET_BYTES = 4 * 1024 * 1024
+MAX_SOCKET_BYTES = 16 * 1024 * 1024
 """What the websocket layer refuses outright; larger frames than ours allow are answered with an error first."""
 SHUTDOWN_SECS = 1
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -68,6 +68,7 @@ class PlatformServer:
 
     options: Options = field(default_factory=Options)
     find_llm: FindLLM = find_llm
+    find_engines: FindEngines = find_engines
     clock: Clock = field(default_factory=SystemClock)
     home: Path = field(default_factory=settings.home)
 
@@ -114,6 +115,7 @@ class PlatformServer:
             agents=AgentStore(database, self.clock),
             conversations=ConversationStore(database, self.clock),
             find_llm=self.find_llm,
+            find_engines=self.find_engines,
             owner=owner,
             own_ports=lambda: jupyter_ports() | {port},
         )

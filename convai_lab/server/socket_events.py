@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from convai_lab import errors
@@ -31,6 +31,10 @@ ALWAYS_SENT = frozenset(
     }
 )
 """Sent whatever `client_events` says: official clients expect them even of agents whose list leaves them out."""
+
+
+BY_DEFAULT = ("audio", "interruption", "agent_response", "user_transcript", "tentative_user_transcript")
+"""What is sent when an agent leaves `client_events` to its platform."""
 
 
 def is_wanted(event_type: str, client_events: Collection[str], *, text_only: bool) -> bool:
@@ -83,6 +87,32 @@ def correction(original: str, corrected: str, event_id: int) -> Event:
             "event_id": event_id,
         },
     }
+
+
+def audio(encoded: str, event_id: int, times: Sequence[tuple[str, int, int]] | None) -> Event:
+    """Return a piece of the agent's speech, in base64; `times` are its characters, each with start and length in ms."""
+    event: Event = {"audio_base_64": encoded, "event_id": event_id}
+    if times is not None:
+        chars, starts, lengths = zip(*times, strict=True) if times else ((), (), ())
+        event["alignment"] = {"chars": chars, "char_start_times_ms": starts, "char_durations_ms": lengths}
+    return {"type": "audio", "audio_event": event}
+
+
+def user_transcript(text: str, event_id: int) -> Event:
+    """Say what the user said."""
+    event = {"user_transcript": text, "event_id": event_id}
+    return {"type": "user_transcript", "user_transcription_event": event}
+
+
+def tentative_user_transcript(text: str, event_id: int) -> Event:
+    """Say what the user seems to be saying."""
+    event = {"user_transcript": text, "event_id": event_id}
+    return {"type": "tentative_user_transcript", "tentative_user_transcription_event": event}
+
+
+def vad_score(score: float) -> Event:
+    """Say how likely the user is speaking now."""
+    return {"type": "vad_score", "vad_score_event": {"vad_score": round(score, 4)}}
 
 
 def client_tool_call(call: ToolCall, event_id: int) -> Event:

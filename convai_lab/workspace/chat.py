@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool, WebhookTool
@@ -22,6 +22,8 @@ from convai_lab.workspace.reply import GRACE_SECS
 from convai_lab.workspace.socket import conversation_url, open_socket, same_host
 from convai_lab.workspace.tools import BoundTools, ToolDesk
 from convai_lab.workspace.transport import KEY_HEADER, Transport
+
+L = TypeVar("L", bound=LiveConversation)
 
 SIGNED_URL_ROUTE = "/v1/convai/conversation/get-signed-url"
 SOURCE = "unknown"
@@ -89,11 +91,17 @@ class Line:
             held.conversation_id = live.conversation_id if live else getattr(error, "conversation_id", None)
             if live is not None:
                 await live.abandon()
-            await self._keep(opening, held)
+            await self.keep(opening, held)
             raise
 
     async def open(self, opening: Opening, caller: Caller) -> LiveConversation:
-        """Open a conversation and hear the first message out."""
+        """Open a conversation in text and hear the first message out."""
+        return await self.open_as(LiveConversation, opening, caller, text_only=True)
+
+    async def open_as(
+        self, kind: Callable[..., L], opening: Opening, caller: Caller, *, text_only: bool, **more: Any
+    ) -> L:
+        """Open a conversation of one kind, text or voice; `more` is for that kind alone."""
         variables = checked_variables(opening.variables)
         earlier = await self._earlier(opening.continue_from)
         agent = await self._agents.refreshed(opening.agent)
@@ -101,7 +109,7 @@ class Line:
         told = None if earlier is None or is_ours else earlier
         url, headers = await self._address(agent, earlier.id if earlier and is_ours else None)
         socket = await open_socket(url, headers=headers, who=self._transport.who)
-        live = LiveConversation(
+        live = kind(
             socket,
             desk=ToolDesk(agent, self._bound),
             caller=caller,
@@ -109,10 +117,11 @@ class Line:
             grace_secs=0.0 if is_ours else GRACE_SECS,
             reply_limit_secs=_patience_with(agent),
             model=agent.llm or "",
+            **more,
         )
         try:
             await live.open(
-                initiation(_variables_of(earlier) | variables, opening.user_id),
+                initiation(_variables_of(earlier) | variables, opening.user_id, text_only=text_only),
                 has_first_message=bool(agent.first_message) and not (earlier and is_ours),
                 note=f"a new conversation that was told the transcript of {told.id}" if told else None,
             )
@@ -131,7 +140,7 @@ class Line:
             return found.with_changes(parent_id=conversation_id_of(opening.continue_from))
         return found
 
-    async def _keep(self, opening: Opening, held: Held) -> None:
+    async def keep(self, opening: Opening, held: Held) -> None:
         """Keep what the platform has of a conversation that failed or was interrupted."""
         if held.conversation_id is None:
             return
@@ -179,12 +188,12 @@ def _variables_of(earlier: Conversation | None) -> dict[str, Any]:
     }
 
 
-def initiation(variables: Mapping[str, Any], user_id: str | None) -> dict[str, Any]:
-    """Return the first frame of a text conversation, in the shape of the vendor's own Python client."""
+def initiation(variables: Mapping[str, Any], user_id: str | None, *, text_only: bool = True) -> dict[str, Any]:
+    """Return the first frame of a conversation, in the shape of the vendor's own Python client."""
     frame: dict[str, Any] = {
         "type": "conversation_initiation_client_data",
         "custom_llm_extra_body": {},
-        "conversation_config_override": {"text_only": True},
+        "conversation_config_override": {"text_only": True} if text_only else {},
         "dynamic_variables": dict(variables),
         "source_info": {"source": SOURCE, "version": _version()},
     }

@@ -16,6 +16,7 @@ from convai_lab.workspace.agents import AgentRef
 from convai_lab.workspace.feed import Feed
 from convai_lab.workspace.listing import LazyList, ListPage, background_twin
 from convai_lab.workspace.names import agent_id_of, next_cursor, path_part
+from convai_lab.workspace.recordings import ConversationAudio, fetch_audio, remember
 from convai_lab.workspace.since import Instant, unix_secs
 from convai_lab.workspace.summaries import CONVERSATION_HEADERS, ConversationSummary, summary_from
 from convai_lab.workspace.transport import Transport
@@ -49,7 +50,8 @@ class Conversations:
     """The conversations of a platform. Every call blocks; the one with an ``a`` before it is awaited."""
 
     def __init__(self, transport: Transport) -> None:
-        self._transport = transport
+        self._transport = self.transport = transport
+        remember(transport)
 
     def list(
         self,
@@ -81,6 +83,14 @@ class Conversations:
     async def aget(self, conversation: ConversationRef) -> Conversation:
         """Do what `get` does, awaited."""
         return await background_twin(self.fetch(conversation_id_of(conversation)))
+
+    def audio(self, conversation: ConversationRef) -> ConversationAudio:
+        """Return the sound of a conversation: play it, `save` it, or take one `turn`."""
+        return background.run(self._audio(conversation))
+
+    async def aaudio(self, conversation: ConversationRef) -> ConversationAudio:
+        """Do what `audio` does, awaited."""
+        return await background_twin(self._audio(conversation))
 
     def delete(self, conversation: ConversationRef) -> None:
         """Remove a conversation for good."""
@@ -166,6 +176,10 @@ class Conversations:
             return filters
         agent_id = await agent_id_of(self._transport, agent)
         return Filters(**{**vars(filters), "agent_id": agent_id})
+
+    async def _audio(self, given: ConversationRef) -> ConversationAudio:
+        found = given if isinstance(given, Conversation) else await self.fetch(conversation_id_of(given))
+        return await fetch_audio(self._transport, found)
 
     async def _delete(self, conversation_id: str) -> None:
         await self._transport.request("DELETE", f"{ROUTE}/{path_part(conversation_id, field='conversation')}")

@@ -17,7 +17,7 @@ class Started:
 
 @dataclass(frozen=True)
 class UserTurn:
-    """The user's message has been sent."""
+    """What the user said: the message has been sent, or the speech was recognised."""
 
     text: str
 
@@ -34,6 +34,13 @@ class AgentTurn:
     """All that the agent said, complete."""
 
     text: str
+
+
+@dataclass(frozen=True)
+class AgentCutShort:
+    """The user interrupted the agent: of what it said last, only `heard` counts."""
+
+    heard: str
 
 
 @dataclass(frozen=True)
@@ -60,4 +67,4 @@ class Ended:
     reason: str
 
 
-SessionEvent = Started | UserTurn | AgentText | AgentTurn | ToolCalled | ToolAnswered | Ended
+SessionEvent = Started | UserTurn | AgentText | AgentTurn | AgentCutShort | ToolCalled | ToolAnswered | Ended

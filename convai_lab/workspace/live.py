@@ -131,12 +131,17 @@ class LiveConversation:
                     await self._socket.send({"type": "pong", "event_id": (event or {}).get("event_id")})
                 elif kind == "conversation_initiation_metadata":
                     self._begun(frame)
-                elif kind in FOLLOWED:
-                    self._frames.put_nowait(frame)
+                else:
+                    self._arrived(frame)
         except SocketClosed as closed:
             self._finished(closed.how)
         except Exception as error:
             self._finished(error)
+
+    def _arrived(self, frame: dict[str, Any]) -> None:
+        """Keep a frame for its turn, if it is one that matters."""
+        if frame.get("type") in FOLLOWED:
+            self._frames.put_nowait(frame)
 
     def _begun(self, frame: Mapping[str, Any]) -> None:
         event = frame.get("conversation_initiation_metadata_event")

@@ -11,6 +11,7 @@ from convai_lab.conversations.conversation import Conversation
 from convai_lab.workspace.caller import BlockingCaller
 from convai_lab.workspace.chat import Held, Line, Opening, checked_messages
 from convai_lab.workspace.events import (
+    AgentCutShort,
     AgentText,
     AgentTurn,
     Ended,
@@ -24,6 +25,7 @@ from convai_lab.workspace.listing import background_twin
 from convai_lab.workspace.live import LiveConversation
 
 __all__ = [
+    "AgentCutShort",
     "AgentText",
     "AgentTurn",
     "Ended",

@@ -131,6 +131,18 @@ class Transport:
         answer = await self.request(method, path, params=params, json=json)
         return document(answer, asked=f"{method} {path}", who=self.who)
 
+    async def download(self, path: str) -> tuple[bytes, str]:
+        """Return the bytes of a file on the platform, and their media type.
+
+        Raises:
+            PlatformError: One of its subclasses, as for `request`; also when the file is far too large.
+        """
+        asked = Request("GET", path)
+        answer = await self._repeated(asked)
+        if not (answer.is_success and answer.complete):
+            payload(answer, asked=asked.asked, who=self.who, retry_after=self._retry_after(answer))
+        return answer.body, answer.headers.get("content-type", "").partition(";")[0].strip().lower()
+
     async def lines(self, path: str, *, params: Mapping[str, Any] | None = None) -> AsyncIterator[bytes]:
         """Yield the lines of a streamed answer; one task must read it from start to end."""
         asked = Request("GET", path, params)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,9 +16,11 @@ from convai_lab.workspace.agents import AgentRef, Agents
 from convai_lab.workspace.caller import AsyncCaller, BlockingCaller, OnEvent
 from convai_lab.workspace.chat import Held, Line, Opening
 from convai_lab.workspace.conversations import ConversationRef, Conversations, conversation_id_of
+from convai_lab.workspace.devices import Speech
 from convai_lab.workspace.listing import background_twin
 from convai_lab.workspace.names import number, path_part
 from convai_lab.workspace.session import Session
+from convai_lab.workspace.talk import new_script, talk
 from convai_lab.workspace.tools import BoundTools
 from convai_lab.workspace.transport import Transport
 
@@ -113,6 +116,63 @@ class Workspace:
         opening = Opening(agent, variables, continue_from, user_id)
         try:
             return await background_twin(self._line.chat(opening, messages, caller, held))
+        except BaseException as error:
+            held.attach(error)
+            raise
+
+    def talk(
+        self,
+        agent: AgentRef,
+        audio: Speech | Sequence[Speech],
+        *,
+        variables: Mapping[str, Any] | None = None,
+        out: str | os.PathLike[str] | None = None,
+        on_event: OnEvent | None = None,
+        realtime: bool = True,
+        user_id: str | None = None,
+    ) -> Conversation:
+        """Hold a voice conversation in which the user is a sound, and return the conversation.
+
+        The agent's first message is heard out, then the sound is said; it ends once the agent has answered and is
+        quiet. Several sounds are said one after the other, each once the one before is answered. Python tools and
+        `on_event` run on the calling thread.
+
+        Args:
+            audio: The path of a WAV file, the bytes of one, or a `Sound`; or a list of those.
+            out: A WAV file to write: the user left, the agent right, as a client hears it.
+            realtime: Say it at the pace at which it was spoken; else it is sent at once, and heard as it is taken.
+
+        Raises:
+            InvalidValueError: The audio cannot be read, or the agent takes no voice.
+            MissingVariableError: The prompt names a variable that has no value.
+            ConversationClosedError: The platform ended the conversation with an error.
+        """
+        caller, held = BlockingCaller(on_event), Held()
+        opening, script = Opening(agent, variables, None, user_id), new_script(audio, out, realtime=realtime)
+        calls = caller.waiting()
+        try:
+            return background.run(talk(self._line, opening, script, caller, held), calls=calls)
+        except BaseException as error:
+            held.attach(error)
+            raise
+
+    async def atalk(
+        self,
+        agent: AgentRef,
+        audio: Speech | Sequence[Speech],
+        *,
+        variables: Mapping[str, Any] | None = None,
+        out: str | os.PathLike[str] | None = None,
+        on_event: OnEvent | None = None,
+        realtime: bool = True,
+        user_id: str | None = None,
+    ) -> Conversation:
+        """Do what `talk` does, awaited; tools run in worker threads, `on_event` on the awaiting loop."""
+        caller, held = AsyncCaller(asyncio.get_running_loop(), on_event), Held()
+        opening = Opening(agent, variables, None, user_id)
+        script = await asyncio.to_thread(new_script, audio, out, realtime=realtime)
+        try:
+            return await background_twin(talk(self._line, opening, script, caller, held))
         except BaseException as error:
             held.attach(error)
             raise

@@ -16,10 +16,12 @@ import httpx
 import pytest
 
 from convai_lab import settings
+from convai_lab.agents.agent import Agent
 from convai_lab.agents.store import AgentStore
 from convai_lab.clock import Clock, SystemClock, VirtualClock
 from convai_lab.conversations.store import ConversationStore
-from convai_lab.providers.base import LLM
+from convai_lab.providers.base import LLM, SpeechEngines
+from convai_lab.providers.stub_speech import stub_engines
 from convai_lab.server.access import Door, read_origins
 from convai_lab.server.app import build_app
 from convai_lab.server.context import Platform
@@ -143,6 +145,7 @@ class Bench:
     def __init__(self, clock: Clock, llm: LLM | Callable[..., LLM] | None, **door: Any) -> None:
         self.clock, self.asked_models = clock, list[str]()
         self.llm = llm or FakeLLM(clock=clock)
+        self.engines: SpeechEngines | None = door.pop("engines", None)
         database = open_database(settings.home())
         origins = read_origins(door.pop("allow_origins", ()))
         self.platform = Platform(
@@ -152,6 +155,7 @@ class Bench:
             agents=AgentStore(database, clock),
             conversations=ConversationStore(database, clock),
             find_llm=self._find,
+            find_engines=self._find_engines,
             owner="owner-1",
             own_ports=lambda: (8300,),
         )
@@ -163,6 +167,9 @@ class Bench:
         if not hasattr(found, "stream"):
             found = found(model, **more)  # type: ignore[operator]
         return found  # type: ignore[return-value]
+
+    def _find_engines(self, agent: Agent, *, clock: Clock) -> SpeechEngines:
+        return self.engines or stub_engines(clock)
 
     def make_agent(self, **changes: Any) -> str:
         """Store an agent and return its id; keys with dots lead into the configuration."""
@@ -233,7 +240,11 @@ def served() -> Iterator[Callable[..., Served]]:
 
     def start(replies: Any = (), **options: Any) -> Served:
         llm = FakeLLM(replies)
-        server = PlatformServer(Options(port=0, **options), find_llm=lambda *_, **__: llm)
+        server = PlatformServer(
+            Options(port=0, **options),
+            find_llm=lambda *_, **__: llm,
+            find_engines=lambda _, *, clock: stub_engines(clock),
+        )
         ready: queue.SimpleQueue[Running] = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: server.run(when_ready=ready.put))
         thread.start()

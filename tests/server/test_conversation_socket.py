@@ -97,7 +97,7 @@ def test_parts_are_for_clients_that_ask_and_responses_for_all(virtual: VirtualCl
         await line.say("Hi")
         await line.event("agent_response")
         await line.say("again")
-        return [await line.event(), await line.rest()]
+        return [await line.event("error"), await line.rest()]
 
     bench.llm = FakeLLM(["Hello.", RuntimeError("stop here")])
     first, rest = virtual.run(talk())
@@ -237,15 +237,15 @@ def test_pings_tell_the_round_trip_of_the_one_before(virtual: VirtualClock, virt
 
 def test_typed_messages_are_not_echoed_as_transcripts(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench(FakeLLM(["A.", "B."]))
-    line = bench.line(bench.make_agent())
+    line = bench.line(bench.make_agent(**TEXT))
 
     async def talk() -> list[Any]:
         await line.open()
         await line.begin()
         await line.say("one")
-        seen = [await line.event()]
+        seen = [await line.event("agent_response")]
         await line.send({"type": "multimodal_message", "text": {"type": "user_message", "text": "two"}})
-        seen.append(await line.event())
+        seen.append(await line.event("agent_response"))
         await line.hang_up()
         return seen
 
@@ -255,7 +255,7 @@ def test_typed_messages_are_not_echoed_as_transcripts(virtual: VirtualClock, vir
 
 def test_audio_is_answered_once_and_the_text_conversation_goes_on(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench(FakeLLM(["Still here."]))
-    line = bench.line(bench.make_agent())
+    line = bench.line(bench.make_agent(**TEXT))
 
     async def talk() -> list[Any]:
         await line.open()
@@ -263,19 +263,19 @@ def test_audio_is_answered_once_and_the_text_conversation_goes_on(virtual: Virtu
         for _ in range(3):
             await line.send({"user_audio_chunk": "AAAA"})
         await line.say("Hello?")
-        seen = [await line.event(), await line.event()]
+        seen = [await line.event(), await line.event("agent_response")]
         await line.hang_up()
         return seen
 
     error, response = virtual.run(talk())
     assert error["error_event"]["error_type"] == "voice_not_available"
-    assert "voice arrives with the voice engine" in error["error_event"]["message"]
+    assert "held in text" in error["error_event"]["message"]
     assert response["agent_response_event"]["agent_response"] == "Still here."
 
 
 def test_feedback_is_kept_with_the_turn_it_is_about(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench(FakeLLM(["One.", "Two."]))
-    line = bench.line(bench.make_agent())
+    line = bench.line(bench.make_agent(**TEXT))
 
     async def talk() -> None:
         await line.open()

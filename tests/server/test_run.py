@@ -35,6 +35,7 @@ from convai_lab.server.run import Options, PlatformServer, log_to_stderr, serve
 from convai_lab.settings import Secret
 from convai_lab.storage import open_database
 
+TEXT = {"conversation": {"text_only": True}}
 SERVER = [sys.executable, "-P", "-m", "convai_lab.server"]
 PARENT = """
 import os, subprocess, sys, time
@@ -168,7 +169,7 @@ def test_an_interrupt_of_the_notebook_does_not_end_it_but_sigterm_does() -> None
 
 def test_an_open_conversation_is_recorded_as_ended_when_the_platform_stops() -> None:
     database = open_database()
-    agent_id = AgentStore(database, SystemClock()).create(with_defaults({"conversation_config": {}}))["agent_id"]
+    agent_id = AgentStore(database, SystemClock()).create(with_defaults({"conversation_config": TEXT}))["agent_id"]
     with process() as (child, said):
         url = said["url"].replace("http", "ws", 1) + f"/v1/convai/conversation?agent_id={agent_id}"
         with connect(url) as line:

@@ -82,7 +82,8 @@ def test_a_key_sent_by_the_notebook_is_in_no_file_no_answer_and_no_log(
                 return answer.json() if answer.content else None
 
             ask("PUT", "/v1/local/settings", json={"settings": {"OPENAI_API_KEY": PLANTED, "OPENAI_BASE_URL": vendor}})
-            config = {"agent": {"prompt": {"prompt": "Hi.", "llm": "gpt-4o-mini"}}}
+            agent = {"prompt": {"prompt": "Hi.", "llm": "gpt-4o-mini"}}
+            config = {"agent": agent, "conversation": {"text_only": True}}
             agent_id = ask("POST", "/v1/convai/agents/create", json={"conversation_config": config})["agent_id"]
             line_url = f"{url.replace('http', 'ws', 1)}/v1/convai/conversation?agent_id={agent_id}"
             heard.extend(say_hello(line_url))

@@ -60,7 +60,7 @@ def test_a_new_message_interrupts_the_reply_and_is_answered(virtual: VirtualCloc
 def test_a_burst_of_messages_ends_with_an_answer_to_the_last(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench(FakeLLM(lambda request: Reply(f"re: {request.messages[-1].content}", delay_secs=1)))
     bench.llm = FakeLLM(lambda request: Reply(f"re: {request.messages[-1].content}", delay_secs=1), clock=virtual)
-    line = bench.line(bench.make_agent())
+    line = bench.line(bench.make_agent(**TEXT))
 
     async def talk() -> str:
         await line.open()
@@ -195,7 +195,7 @@ def test_a_vendors_failure_is_told_recorded_and_closes_1002(
 
 def test_a_model_that_does_not_answer_in_20_seconds_closes_1002(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench(FakeLLM([Reply("Too late.", delay_secs=60)], clock=virtual))
-    line = bench.line(bench.make_agent())
+    line = bench.line(bench.make_agent(**TEXT))
 
     async def talk() -> list[Any]:
         await line.open()
@@ -211,7 +211,7 @@ def test_a_model_that_does_not_answer_in_20_seconds_closes_1002(virtual: Virtual
 
 def test_a_conversation_ends_at_its_longest_duration(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench()
-    line = bench.line(bench.make_agent(conversation_config__conversation__max_duration_seconds=30))
+    line = bench.line(bench.make_agent(**TEXT, conversation_config__conversation__max_duration_seconds=30))
 
     async def talk() -> list[Any]:
         await line.open()
@@ -229,7 +229,7 @@ def test_a_reply_that_runs_past_the_longest_duration_is_cut_and_kept(
     virtual: VirtualClock, virtual_bench: Make
 ) -> None:
     bench = virtual_bench(FakeLLM([Reply(["a "] * 60, piece_secs=1)], clock=virtual))
-    line = bench.line(bench.make_agent(conversation_config__conversation__max_duration_seconds=10))
+    line = bench.line(bench.make_agent(**TEXT, conversation_config__conversation__max_duration_seconds=10))
 
     async def talk() -> list[Any]:
         await line.open()
@@ -245,7 +245,7 @@ def test_a_reply_that_runs_past_the_longest_duration_is_cut_and_kept(
 
 def test_a_user_who_says_nothing_for_ten_minutes_is_let_go(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench()
-    line = bench.line(bench.make_agent(conversation_config__conversation__max_duration_seconds=86_400))
+    line = bench.line(bench.make_agent(**TEXT, conversation_config__conversation__max_duration_seconds=86_400))
 
     async def talk() -> list[Any]:
         await line.open()
@@ -264,7 +264,7 @@ def test_an_agent_may_end_the_conversation_after_a_silence_of_its_own(
     virtual: VirtualClock, virtual_bench: Make
 ) -> None:
     bench = virtual_bench()
-    line = bench.line(bench.make_agent(conversation_config__turn__silence_end_call_timeout=20))
+    line = bench.line(bench.make_agent(**TEXT, conversation_config__turn__silence_end_call_timeout=20))
 
     async def talk() -> list[Any]:
         await line.open()
@@ -279,7 +279,7 @@ def test_an_agent_may_end_the_conversation_after_a_silence_of_its_own(
 def test_a_conversation_with_the_key_goes_on_where_it_was(virtual: VirtualClock, virtual_bench: Make) -> None:
     llm = FakeLLM(["First.", "Second."])
     bench = virtual_bench(llm)
-    agent_id = bench.make_agent(conversation_config__agent__first_message="Hello.")
+    agent_id = bench.make_agent(**TEXT, conversation_config__agent__first_message="Hello.")
     key = bench.platform.door.api_key.reveal()
 
     async def session(**query: str) -> str:

@@ -1,0 +1,78 @@
+"""Audio files: where does the sound of a conversation lie, and when does it go away?"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from convai_lab.errors import InvalidValueError, StorageError
+
+if TYPE_CHECKING:
+    from convai_lab.voice.recording import Recording
+
+logger = logging.getLogger("convai_lab.server")
+
+FOLDER = "audio"
+_PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
+
+
+def recording_file(home: Path, conversation_id: str) -> Path:
+    """Return where the sound of a conversation lies, whether or not there is any.
+
+    Raises:
+        InvalidValueError: The id could be the way to another place.
+    """
+    if not _PLAIN_ID.fullmatch(conversation_id):
+        raise InvalidValueError("holds other characters than letters, digits, _ and -", field="conversation_id")
+    return home / FOLDER / f"{conversation_id}.wav"
+
+
+def start_recording(home: Path, conversation_id: str) -> Recording | None:
+    """Start to record a conversation; None when the disk does not take it, which the log then says.
+
+    A conversation that goes on keeps the sound of its first part, under a name of its own.
+    """
+    from convai_lab.voice.recording import Recording
+
+    try:
+        path = recording_file(home, conversation_id)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _set_aside(path)
+    except (OSError, InvalidValueError) as error:
+        logger.warning("conversation %s is not recorded: %s", conversation_id, error)
+        return None
+    made = Recording(path)
+    if made.problem:
+        logger.warning("conversation %s is not recorded: %s", conversation_id, made.problem)
+        return None
+    return made
+
+
+def recordings_of(home: Path, conversation_id: str) -> list[Path]:
+    """Return all files of a conversation's sound, oldest first: one for each time that it was taken up."""
+    newest = recording_file(home, conversation_id)
+    earlier = sorted(newest.parent.glob(f"{conversation_id}.part-*.wav"))
+    return [*earlier, *([newest] if newest.exists() else [])]
+
+
+def delete_recording(home: Path, conversation_id: str) -> None:
+    """Delete the sound of a conversation; harmless when there is none.
+
+    Raises:
+        StorageError: The disk does not let it go.
+    """
+    with contextlib.suppress(InvalidValueError):
+        for path in recordings_of(home, conversation_id):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StorageError(f"cannot delete {path} ({error.strerror})") from None
+
+
+def _set_aside(path: Path) -> None:
+    if path.exists():
+        number = len(list(path.parent.glob(f"{path.stem}.part-*.wav"))) + 1
+        path.rename(path.with_name(f"{path.stem}.part-{number:04}.wav"))
