@@ -14,6 +14,8 @@ SAMPLE_BYTES = 2
 FULL_SCALE = 32768
 SILENCE_DBFS = -100.0
 """What `rms_dbfs` says of digital silence."""
+AUDIBLE_DBFS = -50.0
+"""A voice is heard from here on: engines begin with some milliseconds of less."""
 SESSION_RATE_HZ = 16000
 FRAME_MS = 20
 FRAME_BYTES = SESSION_RATE_HZ * FRAME_MS // 1000 * SAMPLE_BYTES
@@ -77,6 +79,14 @@ def rms_dbfs(pcm: bytes) -> float:
         return SILENCE_DBFS
     power = float(samples @ samples) / len(samples) / FULL_SCALE**2
     return max(SILENCE_DBFS, 10 * math.log10(power)) if power > 0 else SILENCE_DBFS
+
+
+def first_audible(pcm: bytes, *, dbfs: float = AUDIBLE_DBFS) -> int | None:
+    """Return the first sample that stands out of the silence before it, or None when all is silent."""
+    np = _numpy()
+    samples = np.frombuffer(pcm, dtype="<i2", count=len(pcm) // SAMPLE_BYTES).astype("i4")
+    loud = np.flatnonzero(abs(samples) >= FULL_SCALE * 10 ** (dbfs / 20))
+    return int(loud[0]) if len(loud) else None
 
 
 def silence(secs: float, rate_hz: int = SESSION_RATE_HZ) -> bytes:

@@ -11,7 +11,9 @@ from convai_lab.errors import InvalidValueError
 from convai_lab.voice.sound import FULL_SCALE, MAX_RATE_HZ, MIN_RATE_HZ, SAMPLE_BYTES, Sound, checked_rate
 
 HEADER_BYTES = 44
-MAX_FILE_BYTES = 1 << 30
+MAX_FILE_BYTES = 512 << 20
+BLOCK_FRAMES = 1 << 18
+"""So many moments are converted at once, so that a file needs little more memory than its own size."""
 DEFAULT_MAX_SECS = 2 * 3600.0
 MAX_CHANNELS = 32
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -38,26 +40,14 @@ def read_wav(path: str | os.PathLike[str], *, max_secs: float = DEFAULT_MAX_SECS
     Raises:
         InvalidValueError: The file is missing, no such WAV file, or longer than `max_secs`.
     """
-    samples, rate_hz = read_channels(path, max_secs=max_secs)
-    if samples.shape[1] > 1:
-        samples = samples.mean(axis=1, keepdims=True)
-    return Sound(_sixteen_bits(samples), rate_hz)
-
-
-def read_channels(path: str | os.PathLike[str], *, max_secs: float = DEFAULT_MAX_SECS) -> tuple[Any, int]:
-    """Return a WAV file's samples as an array of floats from -1 to 1 (one row a moment, one column a channel), and
-    its rate.
-
-    Raises:
-        InvalidValueError: As `read_wav`.
-    """
     name = os.fspath(path)
     shape, data = _parts(_file_bytes(name), name)
     frames = len(data) // shape.frame_bytes
     if frames > max_secs * shape.rate_hz:
         raise InvalidValueError(f"{name} lasts {frames / shape.rate_hz:.0f} seconds; the limit is {max_secs:.0f}")
-    values = _values(data[: frames * shape.frame_bytes], shape)
-    return values.reshape(frames, shape.channels), shape.rate_hz
+    size = BLOCK_FRAMES * shape.frame_bytes
+    whole = data[: frames * shape.frame_bytes]
+    return Sound(b"".join(_mono(whole[at : at + size], shape) for at in range(0, len(whole), size)), shape.rate_hz)
 
 
 def write_wav(path: str | os.PathLike[str], sound: Sound) -> None:
@@ -118,7 +108,13 @@ def _is_open_ended(size: int, content: bytes) -> bool:
 
 
 def _kind(content: bytes) -> str:
-    kinds = {b"ID3": "an MP3 file", b"\xff\xfb": "an MP3 file", b"OggS": "an Ogg file", b"fLaC": "a FLAC file"}
+    kinds = {
+        b"ID3": "an MP3 file",
+        b"\xff\xfb": "an MP3 file",
+        b"\xff\xf3": "an MP3 file",
+        b"OggS": "an Ogg file",
+        b"fLaC": "a FLAC file",
+    }
     kinds |= {b"RF64": "a WAV file of more than 4 GB", b"\x1aE\xdf\xa3": "a WebM file", b"caff": "a CAF file"}
     found = next((kind for start, kind in kinds.items() if content.startswith(start)), None)
     return found or ("empty" if not content else "not a WAV file")
@@ -140,6 +136,15 @@ def _shape(head: bytes, name: str) -> _Shape:
     return _Shape(encoding, channels, rate_hz, bits)
 
 
+def _mono(data: memoryview, shape: _Shape) -> bytes:
+    """Return samples of any shape as 16-bit mono."""
+    import numpy as np
+
+    values = _values(data, shape).reshape(-1, shape.channels)
+    mixed = values.mean(axis=1) if shape.channels > 1 else values[:, 0]
+    return bytes(np.clip(np.rint(mixed * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())
+
+
 def _values(data: memoryview, shape: _Shape) -> Any:
     """Return samples as floats from -1 to 1; what is no number counts as silence."""
     import numpy as np
@@ -153,10 +158,3 @@ def _values(data: memoryview, shape: _Shape) -> Any:
         wide[:, 1:] = np.frombuffer(data, dtype="u1").reshape(-1, 3)
         return (wide.view("<i4")[:, 0] / 2.0**31).astype("f4")
     return (np.frombuffer(data, dtype=f"<i{shape.bits // 8}") / 2.0 ** (shape.bits - 1)).astype("f4")
-
-
-def _sixteen_bits(samples: Any) -> bytes:
-    import numpy as np
-
-    scaled = np.rint(samples * FULL_SCALE)
-    return bytes(np.clip(scaled, -FULL_SCALE, FULL_SCALE - 1).astype("<i2").tobytes())

@@ -20,6 +20,7 @@ from convai_lab.voice.audio import (
     Framer,
     Resampler,
     Sound,
+    first_audible,
     gain,
     mix,
     noise,
@@ -226,6 +227,14 @@ def test_levels_are_told_against_full_scale() -> None:
     assert rms_dbfs(gain(tone(1000, 1, dbfs=-20), -6)) == pytest.approx(-26, abs=0.01)
     assert rms_dbfs(b"\x00\x80" * 100) == 0
     assert rms_dbfs(silence(1)) == rms_dbfs(b"") == rms_dbfs(b"x") == -100
+
+
+def test_the_first_audible_sample_is_found_behind_silence_and_hiss() -> None:
+    hiss = noise(0.1, dbfs=-75, seed=1)
+    assert first_audible(hiss + tone(4000, 0.1)) == pytest.approx(1600, abs=2)
+    assert first_audible(hiss) is None
+    assert first_audible(b"") is None
+    assert first_audible(b"\x00\x80x") == 0
 
 
 def test_mixing_adds_up_clips_and_lasts_as_long_as_the_longest() -> None:

@@ -67,6 +67,12 @@ def test_stereo_is_mixed_to_one_channel(tmp_path: Path) -> None:
     assert set(samples(read_wav(tmp_path / "a.wav").pcm)) == {2000}
 
 
+def test_a_file_longer_than_a_block_is_read_whole(tmp_path: Path) -> None:
+    both = np.random.default_rng(1).integers(-9000, 9000, (600_000, 2)).astype("<i2")
+    (tmp_path / "a.wav").write_bytes(riff(fmt(1, 2, 48000, 16), both.tobytes()))
+    assert abs(samples(read_wav(tmp_path / "a.wav").pcm) - both.mean(axis=1)).max() <= 0.5
+
+
 def test_what_is_written_is_read_back_also_by_others(tmp_path: Path) -> None:
     sound = Sound(tone(440, 0.3, 24000), 24000)
     write_wav(tmp_path / "a.wav", sound)
