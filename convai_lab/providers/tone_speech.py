@@ -32,6 +32,8 @@ MIN_RATE_HZ = 8000
 
 SEARCH_SECS = 0.1
 """So much new audio is waited for before it is searched: cheaper, and soon enough for a partial."""
+SPAN_SECS = 1.0
+"""So much is searched at once: a burst of megabytes is not searched anew for every word in it."""
 HOPS_A_SYMBOL = 4
 LEAST_SHARE = 0.12
 """Both sync tones must hold this share of the power, or of a short window (`SHARE_SAMPLES` / its length) more.
@@ -120,7 +122,7 @@ class Reader:
     def _read_next(self, samples: Any, *, to_the_end: bool) -> bool:
         """Go on to the next piece of a word and read it; false when more audio is needed first."""
         if not self._synced:
-            self._synced = self._go_to_next_sync(samples[self._at - self._start :], to_the_end=to_the_end)
+            self._synced = self._go_to_next_sync(samples, to_the_end=to_the_end)
         if not self._synced:
             return False
         head = self._values(samples, 4)
@@ -152,25 +154,34 @@ class Reader:
 
     def _go_to_next_sync(self, samples: Any, *, to_the_end: bool) -> bool:
         """Go on to where the next sync begins; when there is none, skip what was searched and say so."""
+        is_last = False
+        while not is_last:
+            begin = self._at - self._start
+            end = begin + int(SPAN_SECS * self._rate)
+            is_last = end >= len(samples)
+            found = self._sync_in(samples[begin:end], is_end=is_last and to_the_end)
+            if found is not None:
+                self._at += found
+                return True
+        return False
+
+    def _sync_in(self, samples: Any, *, is_end: bool) -> int | None:
+        """Return where a sync begins; when there is none, skip what was searched."""
         np = _numpy()
         count = (len(samples) - self._window) // self._hop + 1
         if count <= HOPS_A_SYMBOL:
-            return False
+            return None
         stride = samples.strides[0]
         windows = np.lib.stride_tricks.as_strided(samples, (count, self._window), (stride * self._hop, stride))
         shares = _tone_shares(windows, _waves(SYNC_HZ, self._rate, self._window))
         both = np.minimum(shares[:-HOPS_A_SYMBOL, 0], shares[HOPS_A_SYMBOL:, 1])
         hits = np.flatnonzero(both > max(LEAST_SHARE, SHARE_SAMPLES / self._window))
-        if not len(hits):
-            self._at += len(both) * self._hop
-            return False
-        first = int(hits[0])
-        if first + 2 * HOPS_A_SYMBOL > len(both) and not to_the_end:
+        first = int(hits[0]) if len(hits) else len(both)
+        if first == len(both) or (first + 2 * HOPS_A_SYMBOL > len(both) and not is_end):
             self._at += max(0, first - 1) * self._hop
-            return False
+            return None
         best = first + int(np.argmax(both[first : first + HOPS_A_SYMBOL]))
-        self._at += self._aligned(samples, best * self._hop)
-        return True
+        return self._aligned(samples, best * self._hop)
 
     def _aligned(self, samples: Any, near: int) -> int:
         """Return the exact start of the sync: where its two tones are purest.

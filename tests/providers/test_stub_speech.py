@@ -95,6 +95,15 @@ def test_chunks_of_any_size_and_odd_ones_give_the_same_words(chunk: int) -> None
     assert heard(said(), chunk=chunk) == heard(said())
 
 
+def test_a_burst_of_megabytes_is_read_about_as_fast_as_a_stream() -> None:
+    text = " ".join(f"number{n}" for n in range(220))
+    pcm = said(text)
+    assert len(pcm) > 4_000_000
+    started = time.process_time()
+    assert heard(pcm, chunk=len(pcm)).text == text
+    assert len(pcm) / 32000 / (time.process_time() - started) > 400
+
+
 def test_words_are_found_at_any_offset_and_in_any_company() -> None:
     for offset in range(0, 640, 37):
         pcm = bytes(2 * offset) + said("Two people") + noise(0.5, dbfs=-40, seed=offset) + said("please.")
