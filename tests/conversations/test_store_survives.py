@@ -55,7 +55,8 @@ def test_every_acknowledged_turn_survives_kill_9(tmp_path: Path, seed: int) -> N
     assert process.stdout is not None
     printed = "".join(process.stdout.readline() for _ in range(dice.randrange(1, 120)))
     process.kill()
-    printed += process.communicate(timeout=30)[0]
+    printed += process.stdout.read()  # not communicate(): it passes over what readline has read ahead
+    process.wait(30)
     acknowledged = int(printed.split()[-1])
     conversation = ConversationStore(open_database(tmp_path), SystemClock()).get("conv_1")
     assert acknowledged < len(conversation.turns) <= acknowledged + 2
