@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import subprocess
 import sys
@@ -13,7 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from convai_lab.agents.agent import Agent
 from convai_lab.errors import InvalidValueError
+from convai_lab.providers.stub_speech import StubASR, stub_engines
+from convai_lab.testing.callers import barge_in, hold_call
 from convai_lab.voice.audio import noise, read_wav, rms_dbfs, silence, tone
 from convai_lab.voice.recording import Recording, slice_recording
 
@@ -337,3 +341,23 @@ def test_silence_in_a_recording_is_silence(path: Path) -> None:
     recording.user(silence(0.5))
     recording.stop()
     assert recording.slice(0, 1).pcm == silence(0.5)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16000, 24000])
+def test_the_recording_of_a_call_says_what_its_transcript_says(path: Path, rate_hz: int) -> None:
+    call = hold_call(
+        Agent(first_message="Hello, how can I help?"),
+        ["I would like a table please.", barge_in("Stop, never mind.", word=4), "Goodbye."],
+        llm=["There is a table free tomorrow at noon by the window.", "As you like.", "Goodbye."],
+        engines=lambda clock: stub_engines(clock, rate_hz=rate_hz, first_byte_secs=0.1, finish_secs=0.1),
+        recording=Recording(path),
+        output_rate_hz=rate_hz,
+    )
+    assert [turn.interrupted for turn in call.conversation].count(True) == 1
+    for turn in call.conversation:
+        assert turn.start_secs is not None
+        assert turn.end_secs is not None
+        side = slice_recording(path, max(0, turn.start_secs - 0.05), turn.end_secs + 0.05, turn.role)
+        stream = StubASR().open(rate_hz=side.rate_hz)
+        stream.feed(side.pcm)
+        assert asyncio.run(stream.finish()).text == (turn.text if turn.text_heard is None else turn.text_heard)
