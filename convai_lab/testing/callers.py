@@ -33,6 +33,8 @@ REACTION_SECS = 0.5
 PATIENCE_SECS = 30.0
 """A caller waits so long for the agent, then goes on with the script."""
 COUGH_SECS = 0.25
+SHORTEST_SECS = 1e-5
+"""A virtual clock counts microseconds: less than this may never pass."""
 CALLER_VOICE = "caller"
 
 
@@ -346,7 +348,7 @@ class _Held:
             await self._until(lambda: len(begun()) > number)
             if len(starts := begun()) <= number:
                 return
-            if (left := starts[number] - self.clock.now()) <= 0:
+            if (left := starts[number] - self.clock.now()) < SHORTEST_SECS:
                 return
             await self.clock.sleep(left)
 

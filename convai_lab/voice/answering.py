@@ -63,13 +63,18 @@ class Answering:
     ) -> None:  # fmt: skip
         self.current: Answer | None = None
         self.last_text = ""
-        self.failures = 0
+        self.failures, self.last_failure = 0, ""
         self.when_over: Callable[[Answer], None] = lambda _answer: None
         self.when_audible: Callable[[], None] = lambda: None
         self.is_for_agent: Callable[[str, Utterance], bool] = lambda text, _utterance: bool(text.strip())
         self._loop, self._mouth, self._clock, self._emit = loop, mouth, clock, emit
         self._asr_name, self._spawn = asr_name, spawn
         self._settling: asyncio.Task[None] | None = None
+
+    @property
+    def is_last(self) -> bool:
+        """Say whether the conversation is over once this answer was heard."""
+        return self._loop.ended
 
     def greet(self) -> Answer:
         """Say the first message, if there is one."""
@@ -142,7 +147,8 @@ class Answering:
     def _failed(self, error: Exception) -> str:
         """Count a failure of a speech engine; the session may go on."""
         self.failures += 1
-        return settings.scrub(str(error) or type(error).__name__)
+        self.last_failure = settings.scrub(str(error) or type(error).__name__)
+        return self.last_failure
 
     def _begin(self, work: Callable[[Answer], Awaitable[None]], answer: Answer | None = None) -> Answer:
         answer = answer or Answer()

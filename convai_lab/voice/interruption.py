@@ -7,10 +7,14 @@ interruption; a "mm-hm", a cough or the agent's own echo do not, and the agent g
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import Enum
 
+from convai_lab.errors import ConvaiLabError
+from convai_lab.voice.answering import Answering, Spawn
 from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ
+from convai_lab.voice.listening import Happening, Listener, Utterance
+from convai_lab.voice.speaking import Mouth
 
 HOLD_MS = 140
 """So much speech makes the agent pause; with the rounding to frames it is silent within 200 ms."""
@@ -86,6 +90,114 @@ class Interruption:
                 left.append(words[0])
             words = words[len(term) if term else 1 :]
         return left
+
+
+class Floor:
+    """Who has the floor: lets the agent fall silent, go on, or stop, by what is heard of the user meanwhile.
+
+    `waiting` are turns of the user that were over before an agent that could not be interrupted; they are answered
+    after it. `answer_to` starts the answer to a turn, `when_cut` hears that the agent was interrupted.
+    """
+
+    def __init__(
+        self,
+        *,
+        listener: Listener,
+        answering: Answering,
+        mouth: Mouth,
+        spawn: Spawn,
+        answer_to: Callable[[Utterance], None],
+        when_cut: Callable[[], None],
+    ) -> None:
+        self.waiting: list[Utterance] = []
+        self.judge = Interruption()
+        self._listener, self._answering, self._mouth = listener, answering, mouth
+        self._spawn, self._answer_to, self._when_cut = spawn, answer_to, when_cut
+        self._utterance: Utterance | None = None
+        self._burst = -1
+
+    @property
+    def can_be_cut(self) -> bool:
+        """Say whether the agent is speaking, or about to, and may be interrupted."""
+        answer = self._answering.current
+        return answer is not None and answer.is_interruptible and not self._answering.is_last
+
+    def hear(self, frame: bytes) -> None:
+        """Judge what a frame with the user's voice means for the agent that is speaking or about to."""
+        detector = self._listener.detector
+        if not self.can_be_cut:
+            return
+        if detector.burst_start != self._burst:
+            self._burst = detector.burst_start
+            self.judge.begin()
+        self.judge.hear(frame)
+        speech_ms = detector.burst_samples * 1000 / SESSION_RATE_HZ
+        match self.judge.verdict(speech_ms, self._listener.text, agent_text=self._agent_text):
+            case Verdict.HOLD:
+                self._mouth.hold()
+            case Verdict.INTERRUPT:
+                self.take()
+
+    def happened(self, happening: Happening) -> None:
+        """Do what the listener's news asks for."""
+        if happening == "started":
+            self._utterance = self._listener.utterance
+            return
+        assert self._utterance is not None
+        if happening == "noise":
+            self._mouth.resume()
+        elif happening == "paused" and self.can_be_cut:
+            self._spawn(self._weigh(self._utterance))
+        elif happening == "ended" and self._answering.current is None:
+            self._answer_to(self._utterance)
+        elif happening == "ended":
+            self._spawn(self._overlapped(self._utterance))
+
+    def take(self) -> None:
+        """Give the floor to the user: the agent stops, and is told what was heard."""
+        if self._answering.current is not None:
+            self._answering.cut()
+            self._when_cut()
+        self._mouth.release()
+
+    def is_for_agent(self, text: str, utterance: Utterance) -> bool:
+        """Say whether a turn of the user is one: there are words, and not only a listener's noises over the agent."""
+        if not text.strip():
+            return False
+        return not (utterance.over_agent and self.judge.is_ignorable(text, agent_text=self._answering.last_text))
+
+    @property
+    def _agent_text(self) -> str:
+        answer = self._answering.current
+        return answer.text if answer is not None else self._answering.last_text
+
+    async def _weigh(self, utterance: Utterance) -> None:
+        """Decide at a pause of the user whether they meant the agent."""
+        is_meant = await self._is_meant(utterance)
+        if self._utterance is not utterance or not self.can_be_cut:
+            return
+        if is_meant:
+            self.take()
+        elif self._listener.utterance is not utterance or utterance.is_paused:
+            self._mouth.resume()
+
+    async def _overlapped(self, utterance: Utterance) -> None:
+        """Deal with a turn of the user that was over before the agent's."""
+        if not await self._is_meant(utterance):
+            self._mouth.resume()
+        elif self.can_be_cut or self._answering.current is None:
+            self.take()
+            self._answer_to(utterance)
+        else:
+            self.waiting.append(utterance)
+
+    async def _is_meant(self, utterance: Utterance) -> bool:
+        """Say whether there are words for the agent in what the user said so far."""
+        try:
+            text = (await utterance.final()).text
+        except ConvaiLabError:
+            return False
+        return not self.judge.is_ignorable(text, agent_text=self._agent_text)
 
 
 def words_of(text: str) -> list[str]:

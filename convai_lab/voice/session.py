@@ -1,7 +1,7 @@
 """Session: what happens between the first and the last sound of a voice conversation?
 
 A short state machine over named parts: the `Listener` hears the user, `Answering` lets the agent think and speak,
-`Interruption` judges who gives way. Everything runs on one event loop; what is decided from sound counts sound.
+`Floor` decides who gives way. Everything runs on one event loop; what is decided from sound counts sound.
 
 When the recogniser or the voice fails, the turn is recorded with its error and the session goes on; after
 `MAX_FAILURES` failures in a row it ends. When the model fails, the session ends.
@@ -23,24 +23,21 @@ from convai_lab.providers.base import SpeechEngines
 from convai_lab.voice import events
 from convai_lab.voice.answering import Answer, Answering
 from convai_lab.voice.audio import FRAME_MS, SESSION_RATE_HZ
-from convai_lab.voice.interruption import Interruption, Verdict
-from convai_lab.voice.listening import FRAME_SAMPLES, Ear, Happening, Listener, Utterance
+from convai_lab.voice.interruption import Floor, Interruption
+from convai_lab.voice.listening import FRAME_SAMPLES, Ear, Listener, Utterance
 from convai_lab.voice.recording import Recording
+from convai_lab.voice.silence import Keypad, Quiet
 from convai_lab.voice.speaking import Mouth
 from convai_lab.voice.transport import Transport
-from convai_lab.voice.vad import samples_of, secs_of
+from convai_lab.voice.vad import secs_of
 
 logger = logging.getLogger("convai_lab.voice")
 
 MAX_FAILURES = 3
 FRAMES_AT_ONCE = 10
 """After so many frames of a burst, others get their turn on the event loop."""
-KEYPAD_SECS = 1.5
-"""Digits from the keypad are one message when none follows for so long; ``#`` ends it at once."""
-KEYS = "0123456789*#ABCDabcd"
 DTMF = "dtmf"
 """Marks a user's turn that was entered on a keypad."""
-FOREVER = 1 << 62
 LAST_WORDS_SECS = 2.0
 """So long the recogniser may take for what was said when the session ended."""
 SCORE_SAMPLES = 5 * FRAME_SAMPLES
@@ -68,42 +65,41 @@ class VoiceSession:
     ) -> None:
         self.failure: BaseException | None = None
         self._loop, self._transport, self._clock = loop, transport, clock
-        self._on_event, self._recording = on_event, recording
-        started = clock.now()
-        self._listener = Listener(engines, loop.agent.turn, now=clock.now)
-        self._mouth = Mouth(tts=engines.tts, transport=transport, clock=clock, started=started, rate_hz=output_rate_hz)
-        self._ear = Ear(started)
-        self._answering = Answering(
-            loop=loop, mouth=self._mouth, clock=clock, emit=self._emit, asr_name=engines.asr.name, spawn=self._spawn
-        )
-        self._judge = Interruption()
-        self._answering.when_over = self._answered
-        self._answering.when_audible = lambda: self._change("speaking")
-        self._answering.is_for_agent = self._is_for_agent
-        if recording is not None:
-            self._mouth.on_audio = self._record_agent
-            self._mouth.on_cut = lambda at: recording.cut_agent(at * recording.rate_hz // output_rate_hz)
-        self._started = started
+        self._on_event, self._recording, self._started = on_event, recording, clock.now()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._over: asyncio.Future[tuple[str, str]] | None = None
         self._ended = asyncio.Event()
-        self._state: events.SessionState = "connecting"
-        self._waiting: list[Utterance] = []
-        self._utterance: Utterance | None = None
-        self._keys = ""
-        self._keys_timer: asyncio.Task[None] | None = None
+        self._state: events.SessionState | None = None
         self._partial = ""
-        self._quiet = self._user_quiet = 0
-        self._quiet_limit = self._user_quiet_limit = FOREVER
-        self._is_patient = False
-        self._burst = -1
+        self._ear, self._quiet = Ear(self._started), Quiet()
+        self._keypad = Keypad(clock, self._spawn, lambda keys: self._hear_message(keys, mark=DTMF))
+        self._listener = Listener(engines, loop.agent.turn, now=clock.now)
+        self._mouth = Mouth(tts=engines.tts, transport=transport, clock=clock, rate_hz=output_rate_hz)
+        self._answering = Answering(
+            loop=loop, mouth=self._mouth, clock=clock, emit=self._emit, asr_name=engines.asr.name, spawn=self._spawn
+        )
+        self._floor = Floor(
+            listener=self._listener,
+            answering=self._answering,
+            mouth=self._mouth,
+            spawn=self._spawn,
+            answer_to=self._answer_to,
+            when_cut=lambda: self._change("listening"),
+        )
+        self._answering.when_over = self._answered
+        self._answering.when_audible = lambda: self._change("speaking")
+        self._answering.is_for_agent = self._floor.is_for_agent
+        if recording is not None:
+            self._mouth.on_audio, self._mouth.on_cut = self._record_agent, self._unrecord_agent
 
     async def run(self) -> Conversation:
         """Hold the conversation and return its record; cancelled, it ends, is recorded, and raises."""
         self._over = asyncio.get_running_loop().create_future()
+        self._started = self._mouth.started = self._clock.now()
+        self._ear = Ear(self._started)
         reason, by = CANCELLED, "system"
-        self._emit(events.StateChanged("connecting"))
         try:
+            self._change("connecting")
             self._adopt_agent()
             self._answering.greet()
             for work in (self._listen(), self._feed_silence(), self._watch_time()):
@@ -123,9 +119,7 @@ class VoiceSession:
 
     def hear_text(self, text: str) -> None:
         """Take what the user typed: the agent stops speaking and answers it."""
-        if self._is_open:
-            self._interrupt()
-            self._answer(self._answering.message(text))
+        self._hear_message(text)
 
     def add_context(self, text: str) -> None:
         """Tell the agent something, without a turn."""
@@ -133,21 +127,13 @@ class VoiceSession:
 
     def user_activity(self) -> None:
         """Note that the user is doing something: the silence counts from now on."""
-        self._quiet = self._user_quiet = 0
+        self._quiet.user_spoke()
 
     def dtmf(self, digit: str) -> None:
-        """Take a key of the telephone's keypad; keys in a row are one message to the agent."""
-        if not self._is_open or len(digit) != 1 or digit not in KEYS:
-            return
-        self._interrupt()
-        self._keys += digit
-        if self._keys_timer is not None:
-            self._keys_timer.cancel()
-        self._keys_timer = self._spawn(self._wait_for_keys(0 if digit == "#" else KEYPAD_SECS))
-
-    @property
-    def _is_open(self) -> bool:
-        return self._over is not None and not self._over.done() and not self._loop.ended
+        """Take a key of the telephone's keypad; keys in a row are one message to the agent, which falls silent."""
+        if self._is_open and self._keypad.press(digit):
+            self._quiet.user_spoke()
+            self._floor.take()
 
     # What comes in
 
@@ -167,10 +153,11 @@ class VoiceSession:
         """Hear silence where no audio arrives."""
         while True:
             wait = self._ear.wait(self._clock.now(), is_busy=self._listener.is_busy)
-            await self._clock.sleep(min(wait, max(FRAME_MS / 1000, secs_of(self._quiet_limit - self._quiet))))
+            await self._clock.sleep(min(wait, max(FRAME_MS / 1000, self._quiet.secs_left)))
             if frames := self._ear.silence_due(self._clock.now()):
                 happening = self._listener.hear_silence(frames)
-                self._happened(happening)
+                if happening is not None:
+                    self._floor.happened(happening)
                 self._count_quiet(frames * FRAME_SAMPLES)
 
     async def _watch_time(self) -> None:
@@ -181,181 +168,76 @@ class VoiceSession:
     def _hear(self, frame: bytes) -> None:
         """Hear one frame of the user's audio."""
         self._ear.cover(self._clock.now())
-        listener = self._listener
-        happening = listener.hear(frame, over_agent=self._answering.current is not None)
+        listener, is_answering = self._listener, self._answering.current is not None
+        happening = listener.hear(frame, over_agent=is_answering)
         if self._recording is not None:
             self._record_user(frame)
-        if listener.detector.burst_samples and self._answering.current is not None:
-            self._consider(frame)
-        self._happened(happening)
+        if is_answering and listener.detector.burst_samples:
+            self._floor.hear(frame)
+        if happening is not None:
+            self._floor.happened(happening)
         self._count_quiet(FRAME_SAMPLES)
         self._tell(listener)
 
-    def _happened(self, happening: Happening | None) -> None:
-        """Do what the listener's news asks for."""
-        if happening is None:
-            return
-        if happening == "started":
-            self._utterance = self._listener.utterance
-            return
-        utterance = self._utterance
-        assert utterance is not None
-        if happening == "noise":
-            self._resume()
-        elif happening == "paused" and self._can_be_cut:
-            self._spawn(self._weigh(utterance))
-        elif happening == "ended":
-            self._turn_over(utterance)
+    def _hear_message(self, text: str, *, mark: str | None = None) -> None:
+        """Answer what came as text."""
+        if self._is_open:
+            self._quiet.user_spoke()
+            self._floor.take()
+            self._answering.message(text, mark=mark)
+            self._change("thinking")
 
-    # Who speaks
+    # What comes of it
 
-    def _consider(self, frame: bytes) -> None:
-        """Judge what the user's voice means for the agent that is speaking or about to."""
-        detector = self._listener.detector
-        if not self._can_be_cut:
-            return
-        if detector.burst_start != self._burst:
-            self._burst = detector.burst_start
-            self._judge.begin()
-        self._judge.hear(frame)
-        speech_ms = secs_of(detector.burst_samples) * 1000
-        match self._judge.verdict(speech_ms, self._listener.text, agent_text=self._agent_text):
-            case Verdict.HOLD:
-                self._mouth.hold()
-            case Verdict.INTERRUPT:
-                self._interrupt()
+    @property
+    def _is_open(self) -> bool:
+        return self._over is not None and not self._over.done() and not self._loop.ended
 
-    async def _weigh(self, utterance: Utterance) -> None:
-        """Decide at a pause of the user whether they meant the agent."""
-        is_meant = await self._is_meant(utterance)
-        if self._utterance is utterance and self._can_be_cut:
-            if is_meant:
-                self._interrupt()
-            elif self._listener.utterance is not utterance or utterance.is_paused:
-                self._resume()
-
-    async def _is_meant(self, utterance: Utterance) -> bool:
-        """Say whether there are words for the agent in what the user said so far."""
-        try:
-            text = (await utterance.final()).text
-        except ConvaiLabError:
-            return False
-        return not self._judge.is_ignorable(text, agent_text=self._agent_text)
-
-    def _turn_over(self, utterance: Utterance) -> None:
-        """The user's turn is over: answer it now, or once the agent has said what must be heard."""
-        if self._answering.current is None:
-            self._reply_to(utterance)
-        else:
-            self._spawn(self._overlapped(utterance))
-
-    async def _overlapped(self, utterance: Utterance) -> None:
-        """Deal with a turn of the user that was over before the agent's."""
-        if not await self._is_meant(utterance):
-            self._resume()
-        elif self._can_be_cut or self._answering.current is None:
-            self._interrupt()
-            self._reply_to(utterance)
-        else:
-            self._waiting.append(utterance)
-
-    def _reply_to(self, utterance: Utterance) -> None:
+    def _answer_to(self, utterance: Utterance) -> None:
+        """Answer a turn of the user that is over."""
         start, end = self._instant(utterance.start), self._instant(utterance.end)
-        self._answer(self._answering.utterance(utterance, start_at=start, end_at=end))
-
-    def _answer(self, _answer: Answer) -> None:
-        """An answer has begun."""
+        self._answering.utterance(utterance, start_at=start, end_at=end)
         self._mouth.release()
         self._change("thinking")
 
-    def _interrupt(self) -> None:
-        """Let the user speak: the agent stops, and is told what was heard."""
-        if self._answering.current is not None:
-            self._answering.cut()
-            self._change("listening")
-        self._mouth.release()
-
-    def _resume(self) -> None:
-        """It was no interruption: the agent goes on where it was."""
-        self._mouth.resume()
-
     def _answered(self, answer: Answer) -> None:
-        """An answer came to its end by itself."""
+        """An answer came to its end by itself: it is the user's turn, or nobody's."""
         self._adopt_agent()
-        self._is_patient = answer.skipped
-        self._quiet = 0
+        self._quiet.is_patient = answer.skipped
         if self._loop.ended:
-            by = "system" if self._loop.end_reason == OUT_OF_TIME else "agent"
-            self._finish(self._loop.end_reason or "", by)
+            self._finish(self._loop.end_reason or "", "system" if self._loop.end_reason == OUT_OF_TIME else "agent")
         elif self._answering.failures >= MAX_FAILURES:
-            self._fail(ConvaiLabError(f"the speech engines failed {MAX_FAILURES} times in a row"))
-        elif self._waiting:
-            self._reply_to(self._waiting.pop(0))
+            self._fail(ConvaiLabError(f"speech failed {MAX_FAILURES} times in a row: {self._answering.last_failure}"))
+        elif self._floor.waiting:
+            self._answer_to(self._floor.waiting.pop(0))
         else:
             self._change("listening")
 
     def _count_quiet(self, samples: int) -> None:
         """Count the silence of both sides, and do what is due after so much of it."""
         if self._answering.current is not None:
-            self._quiet = 0
+            self._quiet.agent_spoke()
         elif self._listener.utterance is not None and self._listener.text:
-            self._quiet = self._user_quiet = 0
-            self._is_patient = False
-        else:
-            self._quiet += samples
-            self._user_quiet += samples
-            if self._quiet >= self._quiet_limit or self._user_quiet >= self._user_quiet_limit:
-                self._too_quiet()
-
-    def _too_quiet(self) -> None:
-        if self._user_quiet >= self._user_quiet_limit:
+            self._quiet.user_spoke()
+        elif (due := self._quiet.count(samples)) == "end":
             self._finish(SILENCE, "system")
-        elif not self._is_patient:
-            self._answer(self._answering.nudge())
-        self._quiet = 0
+        elif due == "reply" and self._is_open:
+            self._answering.nudge()
+            self._change("thinking")
 
-    async def _wait_for_keys(self, secs: float) -> None:
-        """Send what was typed on the keypad once no more keys follow."""
-        await self._clock.sleep(secs)
-        keys, self._keys, self._keys_timer = self._keys, "", None
-        self._interrupt()
-        self._answer(self._answering.message(keys, mark=DTMF))
-
-    # What it knows
-
-    @property
-    def _can_be_cut(self) -> bool:
-        answer = self._answering.current
-        return answer is not None and answer.is_interruptible and not self._loop.ended
-
-    @property
-    def _agent_text(self) -> str:
-        answer = self._answering.current
-        return answer.text if answer is not None else self._answering.last_text
-
-    def _is_for_agent(self, text: str, utterance: Utterance) -> bool:
-        """Say whether a turn of the user is one: there are words, and not only a listener's noises over the agent."""
-        if not text.strip():
-            return False
-        return not (utterance.over_agent and self._judge.is_ignorable(text, agent_text=self._answering.last_text))
+    def _adopt_agent(self) -> None:
+        """Take over how the agent that speaks now listens and waits."""
+        agent, listener = self._loop.agent, self._listener
+        is_initial = not self._loop.conversation.turns and not agent.first_message.strip()
+        listener.turn = agent.turn
+        listener.language = self._loop.conversation.language or agent.language
+        listener.phrases = (*agent.asr_keywords, *agent.expected_phrases)
+        self._quiet.adopt(agent.turn, is_initial=is_initial)
+        self._floor.judge = Interruption(agent.turn.ignore_terms)
 
     def _instant(self, sample: int) -> float:
         """Return the instant of the clock at which the user's sample was spoken."""
         return self._ear.covered - secs_of(self._listener.position - sample)
-
-    def _adopt_agent(self) -> None:
-        """Take over the turn-taking of the agent that speaks now."""
-        agent, listener = self._loop.agent, self._listener
-        turn = listener.turn = agent.turn
-        listener.language = self._loop.conversation.language or agent.language
-        listener.phrases = (*agent.asr_keywords, *agent.expected_phrases)
-        self._judge = Interruption(turn.ignore_terms)
-        patience = turn.timeout_secs
-        if turn.initial_wait_secs is not None and not self._loop.conversation.turns and not agent.first_message.strip():
-            patience = turn.initial_wait_secs
-        self._quiet_limit = samples_of(patience * 1000) if patience > 0 else FOREVER
-        end_call = turn.silence_end_call_secs
-        self._user_quiet_limit = FOREVER if end_call is None or end_call < 0 else samples_of(end_call * 1000)
 
     # What it tells and keeps
 
@@ -388,6 +270,10 @@ class VoiceSession:
         assert self._recording is not None
         rate_hz = self._mouth.rate_hz
         self._recording.agent(pcm, at * self._recording.rate_hz // rate_hz, rate_hz=rate_hz)
+
+    def _unrecord_agent(self, at: int) -> None:
+        assert self._recording is not None
+        self._recording.cut_agent(at * self._recording.rate_hz // self._mouth.rate_hz)
 
     # How it ends
 
@@ -439,8 +325,8 @@ class VoiceSession:
         utterance = self._listener.utterance
         if utterance is not None:
             utterance.pause(self._clock.now)
-            self._waiting.append(utterance)
-        for said in () if self._loop.ended else self._waiting:
+            self._floor.waiting.append(utterance)
+        for said in () if self._loop.ended else self._floor.waiting:
             try:
                 async with self._clock.timeout(LAST_WORDS_SECS):
                     await self._answering.commit(said, self._instant(said.start), self._instant(said.end), answer=None)

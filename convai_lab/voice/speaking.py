@@ -30,9 +30,10 @@ MIN_WAIT_SECS = 0.1
 class Mouth:
     """What a session speaks with; `on_audio` and `on_cut` hear what is sent and what of it will not be heard."""
 
-    def __init__(self, *, tts: TTS, transport: Transport, clock: Clock, started: float, rate_hz: int) -> None:
+    def __init__(self, *, tts: TTS, transport: Transport, clock: Clock, rate_hz: int) -> None:
         self.rate_hz, self.clock, self.tts, self.transport = rate_hz, clock, tts, transport
         self.voice, self.speed = "", 1.0
+        self.started = clock.now()
         self.is_held = False
         self.free_at = 0
         """The instant, in samples, at which all that was sent will have been played."""
@@ -40,18 +41,17 @@ class Mouth:
         self.released.set()
         self.on_audio: Callable[[bytes, int], None] = lambda _pcm, _at: None
         self.on_cut: Callable[[int], None] = lambda _at: None
-        self._started = started
         self._last_id = 0
         self._speeches: list[Speech] = []
 
     @property
     def now(self) -> int:
         """Return the present instant in samples since the session began."""
-        return round((self.clock.now() - self._started) * self.rate_hz)
+        return round((self.clock.now() - self.started) * self.rate_hz)
 
     def instant(self, sample: int) -> float:
         """Return an instant given in samples in seconds of the clock."""
-        return self._started + sample / self.rate_hz
+        return self.started + sample / self.rate_hz
 
     @property
     def is_audible(self) -> bool:
