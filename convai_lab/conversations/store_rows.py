@@ -19,6 +19,7 @@ from convai_lab.conversations.wire_format import (
     turn_to_wire,
 )
 from convai_lab.errors import InvalidValueError, NotFoundError
+from convai_lab.settings import scrub
 from convai_lab.storage import column_text, json_text, name_key
 
 SEARCHED_CHARS = 10_000
@@ -84,7 +85,7 @@ def summary_of(row: sqlite3.Row, tools: dict[str, None]) -> dict[str, Any]:
 def header_columns(c: Conversation) -> dict[str, Any]:
     """Return what is stored of a conversation besides its turns, after checking that it can be read back."""
     with _not_too_deep("conversation"):
-        header = json_text(conversation_to_wire(c.with_changes(turns=())), field="conversation")
+        header = scrub(json_text(conversation_to_wire(c.with_changes(turns=())), field="conversation"))
         read = conversation_from_wire(json.loads(header))
     return {
         "id": id_text(read.id),
@@ -105,7 +106,7 @@ def header_columns(c: Conversation) -> dict[str, Any]:
 def turn_columns(turn: Turn) -> dict[str, Any]:
     """Return what is stored of a turn, after checking that it can be read back."""
     with _not_too_deep("turn"):
-        body = json_text(turn_to_wire(turn), field="turn")
+        body = scrub(json_text(turn_to_wire(turn), field="turn"))
         read = turn_from_wire(json.loads(body), "turn")
     tools = list(dict.fromkeys(call.name for call in read.tool_calls))
     cost = cost_of_turn(read)

@@ -150,6 +150,14 @@ class GrowingConversation:
         """The agent's reply is complete."""
         self._replace_last(self._agent_turn().with_changes(text=text))
 
+    def agent_cut_short(self, heard: str) -> None:
+        """The user interrupted the agent, and heard only so much."""
+        turns = self.conversation.turns
+        last = next((at for at in reversed(range(len(turns))) if turns[at].role == "agent"), None)
+        if last is not None:
+            cut = turns[last].with_changes(text_heard=heard, interrupted=True)
+            self._show(replace(self.conversation, turns=(*turns[:last], cut, *turns[last + 1 :])))
+
     def tool_called(self, name: str, arguments: Mapping[str, Any]) -> None:
         """The agent asked for a tool."""
         turn = self._agent_turn()
@@ -192,4 +200,5 @@ def show_unless_silenced(value: Any) -> None:
         return
     from IPython.display import publish_display_data
 
-    publish_display_data({"text/html": value._repr_html_(), "text/plain": str(value)})
+    plain = transcript_text(value) if isinstance(value, Conversation) else str(value)
+    publish_display_data({"text/html": value._repr_html_(), "text/plain": plain})
