@@ -22,6 +22,7 @@ PARTS = {
     "doctor": ("doctor", "doctor", "Check this machine and say what to do."),
     "lab": ("lab", "lab", "Open JupyterLab on the quickstart notebook."),
     "serve": ("serve", "serve", "Run the local platform by hand."),
+    "talk": ("talk", "talk", "Talk with an agent by voice, from audio files."),
     "transcripts": ("transcripts", "transcripts", "Print or export what was said."),
 }
 """Each command: its module, the name in it, and one line about it."""

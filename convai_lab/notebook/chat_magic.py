@@ -30,7 +30,7 @@ def run_chat(bench: Bench, arguments: Arguments, body: str | None) -> Conversati
         return _without_message(bench, arguments, earlier)
     stored = bench.workspace.agents.get(agent)
     start = earlier or Conversation(id="", agent_id=stored.id or "", agent_name=stored.name, status="initiated")
-    growing = GrowingConversation(start, _view(bench))
+    growing = GrowingConversation(start, chat_view(bench))
     if earlier:
         growing.started(earlier.id)
     try:
@@ -39,12 +39,12 @@ def run_chat(bench: Bench, arguments: Arguments, body: str | None) -> Conversati
             messages,
             variables=arguments.var,
             continue_from=earlier,
-            on_event=_follow(growing),
+            on_event=follow_session(growing),
         )
     except (KeyboardInterrupt, ConvaiLabError) as error:
-        _keep_partial(bench, growing, partial_conversation(error), arguments.save)
+        keep_partial(bench, growing, partial_conversation(error), arguments.save)
         if isinstance(error, KeyboardInterrupt):
-            _shorten(error, arguments.save)
+            shorten(error, arguments.save)
         raise
     growing.finished(conversation)
     return silence_once(bench.keep(conversation, arguments.save))
@@ -85,11 +85,12 @@ def _without_message(bench: Bench, arguments: Arguments, earlier: Conversation |
     return bench.keep(earlier, arguments.save)
 
 
-def _view(bench: Bench) -> ChatView:
+def chat_view(bench: Bench) -> ChatView:
+    """Return what shows a conversation while it grows: the cell, or the terminal."""
     return LiveTranscript() if getattr(bench.shell, "kernel", None) else PrintedTranscript()
 
 
-def _follow(growing: GrowingConversation) -> Callable[[events.SessionEvent], None]:
+def follow_session(growing: GrowingConversation) -> Callable[[events.SessionEvent], None]:
     """Pass on what the session reports; the reports arrive on this thread, in order."""
 
     def follow(event: events.SessionEvent) -> None:
@@ -104,6 +105,8 @@ def _follow(growing: GrowingConversation) -> Callable[[events.SessionEvent], Non
                 growing.agent_text(text)
             case events.AgentTurn(text=text):
                 growing.agent_turn(text)
+            case events.AgentCutShort(heard=heard):
+                growing.agent_cut_short(heard)
             case events.ToolCalled(name=name, arguments=given):
                 growing.tool_called(name, given)
             case events.ToolAnswered(name=name, value=value, is_error=is_error):
@@ -112,7 +115,7 @@ def _follow(growing: GrowingConversation) -> Callable[[events.SessionEvent], Non
     return follow
 
 
-def _keep_partial(
+def keep_partial(
     bench: Bench, growing: GrowingConversation, recorded: Conversation | None, variable: str | None
 ) -> None:
     """After an interrupt or an error: keep what was said until then, as the platform recorded it where it could."""
@@ -122,7 +125,7 @@ def _keep_partial(
         bench.keep(partial, variable)
 
 
-def _shorten(error: BaseException, variable: str | None) -> None:
+def shorten(error: BaseException, variable: str | None) -> None:
     """Let an interrupt show one line instead of our stack; it stays a KeyboardInterrupt and stops the cells behind."""
     where = f"in {variable}" if variable else "and can be had with %transcripts --last"
     line = f"KeyboardInterrupt: stopped; what was said until then is kept {where}"

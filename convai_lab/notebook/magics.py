@@ -104,6 +104,24 @@ CHAT = Magic(
     ),
 )
 
+TALK = Magic(
+    name="talk",
+    summary="Talk with an agent by voice, from audio files: each is said once the agent has answered the one before. "
+    "The transcript grows, then a player appears; the value is the Conversation.",
+    positional="AGENT",
+    positional_help="the agent's name or id",
+    options=(
+        Option("--audio", "a WAV file that the user says, or {sound}", repeat=True, value_name="FILE"),
+        Option("--var", "a dynamic variable of the prompt", pairs=True, value_name="NAME=VALUE"),
+        Option("--save", "keep the conversation in this variable", value_name="NAME"),
+        Option("--out", "write both sides to this WAV file: the user left, the agent right", value_name="FILE"),
+    ),
+    examples=(
+        "%talk support --audio datasets/audio/order.wav",
+        "conv = %talk support --audio question.wav --audio thanks.wav --out call.wav",
+    ),
+)
+
 UNDO = Magic(
     name="undo",
     summary="Take back the last exchange: your last message and what followed.",
@@ -136,6 +154,7 @@ ENTRIES = (
     Entry(AGENT, "agent_magic", "run_agent", ("line", "cell")),
     Entry(AGENTS, "agent_magic", "run_agents"),
     Entry(CHAT, "chat_magic", "run_chat", ("line", "cell")),
+    Entry(TALK, "talk_magic", "run_talk"),
     Entry(UNDO, "chat_magic", "run_undo"),
     Entry(TRANSCRIPTS, "transcript_magic", "run_transcripts"),
 )

@@ -18,6 +18,8 @@ REQUESTS_PER_SEC, REQUESTS_AT_ONCE = 500.0, 2_000
 VISITS_PER_SEC, VISITS_AT_ONCE = 5.0, 60
 WRONG_KEYS_PER_SEC, WRONG_KEYS_AT_ONCE = 1.0, 30
 FRAMES_PER_SEC, FRAMES_AT_ONCE = 100.0, 400
+AUDIO_FRAMES_PER_SEC, AUDIO_FRAMES_AT_ONCE = 2_000.0, 40_000
+"""Fifty a second is usual; chunks of a few bytes are taken for a while, and nothing of them is lost."""
 MAX_SOCKETS = 200
 
 

@@ -10,8 +10,14 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from convai_lab.clock import Clock
 from convai_lab.server import socket_events as events
-from convai_lab.server.client_frames import Frame, read_frame
-from convai_lab.server.limits import FRAMES_AT_ONCE, FRAMES_PER_SEC, Bucket
+from convai_lab.server.client_frames import AudioChunk, Frame, read_frame
+from convai_lab.server.limits import (
+    AUDIO_FRAMES_AT_ONCE,
+    AUDIO_FRAMES_PER_SEC,
+    FRAMES_AT_ONCE,
+    FRAMES_PER_SEC,
+    Bucket,
+)
 from convai_lab.server.socket_events import REFUSED, RESTARTING, Event, Problem
 
 STOPPED = "the local platform was stopped"
@@ -85,6 +91,7 @@ class Inbox:
         self._socket = socket
         self._mail: asyncio.Queue[object] = asyncio.Queue()
         self._rate = Bucket(FRAMES_PER_SEC, FRAMES_AT_ONCE, clock)
+        self._audio_rate = Bucket(AUDIO_FRAMES_PER_SEC, AUDIO_FRAMES_AT_ONCE, clock)
         self._task: asyncio.Task[None] | None = None
 
     def open(self) -> None:
@@ -119,9 +126,9 @@ class Inbox:
             return Gone(1006)
         if message["type"] == "websocket.disconnect":
             return Gone(message.get("code") or 1005)
-        if not self._rate.take():
-            return Problem(REFUSED, "rate_limit", "too many frames: slow down")
         try:
-            return read_frame(message.get("text"))
+            frame = read_frame(message.get("text"))
         except Problem as problem:
             return problem
+        rate, what = (self._audio_rate, "audio frames") if isinstance(frame, AudioChunk) else (self._rate, "frames")
+        return frame if rate.take() else Problem(REFUSED, "rate_limit", f"too many {what}: send fewer, larger ones")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import queue
 import threading
@@ -21,13 +22,14 @@ from convai_lab.agents.store import AgentStore
 from convai_lab.clock import Clock, SystemClock, VirtualClock
 from convai_lab.conversations.store import ConversationStore
 from convai_lab.providers.base import LLM, SpeechEngines
-from convai_lab.providers.stub_speech import stub_engines
+from convai_lab.providers.stub_speech import StubASR, StubTTS, stub_engines
 from convai_lab.server.access import Door, read_origins
 from convai_lab.server.app import build_app
 from convai_lab.server.context import Platform
 from convai_lab.settings import Secret
 from convai_lab.storage import open_database
 from convai_lab.testing.fake_llm import FakeLLM
+from convai_lab.voice.audio import AudioFormat
 
 KEY = "lab_test_key_0123456789"
 BASE_URL = "http://127.0.0.1:8300"
@@ -255,3 +257,94 @@ def served() -> Iterator[Callable[..., Served]]:
     for server, thread in started:
         server.stop()
         thread.join(20)
+
+
+class Phone:
+    """A caller on a line: speaks in tones, hears everything, and understands what the agent says by its sound."""
+
+    def __init__(self, bench: Bench, line: Line, *, user: str = "pcm_16000", agent: str = "pcm_16000") -> None:
+        self.line, self.clock = line, bench.clock
+        self.user, self.agent = AudioFormat.parse(user), AudioFormat.parse(agent)
+        self.events: list[dict[str, Any]] = []
+        self.closed: Closed | None = None
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def call(self, **initiation: Any) -> None:
+        await self.line.open()
+        await self.line.begin(**initiation)
+        self._task = asyncio.get_running_loop().create_task(self._listen())
+
+    async def _listen(self) -> None:
+        while not isinstance(found := await self.line.next(), Closed):
+            self.events.append(found)
+            self._news.set()
+        self.closed = found
+        self._news.set()
+
+    def sound(self, text: str) -> bytes:
+        """Return a text as sound in the format of the line."""
+        pcm, _ = StubTTS(rate_hz=self.user.rate_hz).render(text)
+        return self.user.encode(pcm)
+
+    async def send(self, data: bytes) -> None:
+        await self.line.send({"user_audio_chunk": base64.b64encode(data).decode()})
+
+    async def say(self, text: str, *, chunk_ms: int = 20) -> None:
+        """Say something at the pace at which it is spoken."""
+        data, size = self.sound(text), self.user.rate_hz * self.user.sample_bytes * chunk_ms // 1000
+        for at in range(0, len(data), size):
+            await self.send(data[at : at + size])
+            await self.clock.sleep(chunk_ms / 1000)
+
+    async def hear(self, kind: str, count: int = 1) -> dict[str, Any]:
+        """Wait until so many events of a kind have come, and return the last one."""
+        async with self.clock.timeout(120):
+            while len(found := self.of(kind)) < count:
+                assert self.closed is None, f"closed: {self.closed}; {self.events[-3:]}"
+                self._news.clear()
+                await self._news.wait()
+        return found[count - 1]
+
+    async def end(self) -> Closed:
+        """Wait until the platform closes the line."""
+        async with self.clock.timeout(120):
+            while self.closed is None:
+                self._news.clear()
+                await self._news.wait()
+        await self.line.over()
+        return self.closed
+
+    async def hang_up(self) -> None:
+        await self.line.hang_up()
+        assert self._task is not None
+        self._task.cancel()
+
+    def of(self, kind: str) -> list[dict[str, Any]]:
+        return [event for event in self.events if event["type"] == kind]
+
+    @property
+    def kinds(self) -> list[str]:
+        return [event["type"] for event in self.events]
+
+    @property
+    def audio_ids(self) -> list[int]:
+        return [event["audio_event"]["event_id"] for event in self.of("audio")]
+
+    def heard(self, event_id: int | None = None) -> bytes:
+        """Return the agent's sound, of one turn or all, as PCM."""
+        audio = [event["audio_event"] for event in self.of("audio")]
+        wanted = [one for one in audio if event_id in (None, one["event_id"])]
+        return b"".join(self.agent.decode(base64.b64decode(one["audio_base_64"])) for one in wanted)
+
+    async def understood(self, event_id: int | None = None) -> str:
+        """Return the words in the agent's sound."""
+        stream = StubASR().open(rate_hz=self.agent.rate_hz)
+        stream.feed(self.heard(event_id) + bytes(self.agent.rate_hz))
+        return (await stream.finish()).text
+
+
+@pytest.fixture
+def phone() -> type[Phone]:
+    """Call a platform in memory by voice."""
+    return Phone
