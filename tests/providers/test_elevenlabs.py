@@ -186,7 +186,7 @@ async def test_a_server_that_hangs_is_given_up(
     speech: Any, elevenlabs_at: Callable[..., SpeechVendor], quick_clock: Any
 ) -> None:
     with fake_elevenlabs(speech=[speech]) as server, pytest.raises(ProviderTimeoutError):
-        await say(ElevenLabsTTS(vendor=elevenlabs_at(server, clock=quick_clock)), "Hello there")
+        await say(ElevenLabsTTS(vendor=elevenlabs_at(server, clock=quick_clock(20))), "Hello there")
 
 
 async def test_a_passing_failure_is_tried_again_but_never_after_sound_came(
@@ -194,7 +194,7 @@ async def test_a_passing_failure_is_tried_again_but_never_after_sound_came(
 ) -> None:
     retry = RetryPolicy(attempts=3)
     with fake_elevenlabs(speech=[Status(code=503), HangUp(), Speech(), Speech(cut_after=1)]) as server:
-        tts = ElevenLabsTTS(vendor=elevenlabs_at(server, retry=retry, clock=quick_clock))
+        tts = ElevenLabsTTS(vendor=elevenlabs_at(server, retry=retry, clock=quick_clock()))
         assert (await say(tts, "Hello"))[0] == tone("Hello", 16000)
         with pytest.raises(ProviderStreamError):
             await say(tts, "Hello")

@@ -160,7 +160,7 @@ async def test_a_recogniser_that_hangs_is_given_up_and_left_alone(
     session: Any, elevenlabs_at: Callable[..., SpeechVendor], quick_clock: Any
 ) -> None:
     with fake_elevenlabs(sessions=[session], transcripts=[Heard(text="whole"), Heard(text="again")]) as server:
-        asr = ElevenLabsASR(vendor=elevenlabs_at(server, clock=quick_clock))
+        asr = ElevenLabsASR(vendor=elevenlabs_at(server, clock=quick_clock(5)))
         assert (await hear(asr, SECOND)).text == "whole"
         assert (await hear(asr, SECOND)).text == "again"
         assert len(server.sockets) <= 1
