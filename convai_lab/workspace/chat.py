@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -98,13 +98,12 @@ class Line:
         """Open a conversation in text and hear the first message out."""
         return await self.open_as(LiveConversation, opening, caller, text_only=True)
 
-    async def open_as(
-        self, kind: Callable[..., L], opening: Opening, caller: Caller, *, text_only: bool, **more: Any
-    ) -> L:
+    async def open_as(self, kind: type[L], opening: Opening, caller: Caller, *, text_only: bool, **more: Any) -> L:
         """Open a conversation of one kind, text or voice; `more` is for that kind alone."""
         variables = checked_variables(opening.variables)
         earlier = await self._earlier(opening.continue_from)
         agent = await self._agents.refreshed(opening.agent)
+        kind.check(agent)
         is_ours = await self._transport.is_ours()
         told = None if earlier is None or is_ours else earlier
         url, headers = await self._address(agent, earlier.id if earlier and is_ours else None)

@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Mapping
 from typing import Any
 
+from convai_lab.agents.agent import Agent
 from convai_lab.clock import Clock
 from convai_lab.errors import ConversationClosedError, PlatformError
 from convai_lab.workspace.caller import Caller
@@ -52,6 +53,10 @@ class LiveConversation:
         self._crash: BaseException | None = None
         self._is_taking = False
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    def check(cls, agent: Agent) -> None:
+        """Refuse an agent with which a conversation of this kind cannot be held; in text it always can."""
 
     @property
     def ended(self) -> bool:

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROUTE = "/v1/convai/conversations"
 MAX_SHOWN_BYTES = 24 * 1024 * 1024
 """A notebook file would have to keep more than this, a third larger as text; about 6 minutes of a recording."""
+EDGE_SECS = 0.15
+"""A turn is cut out with so much before and after it, so that its first and last sound are whole."""
 SUFFIXES = {"audio/wav": ".wav", "audio/mpeg": ".mp3"}
 
 _transports: weakref.WeakValueDictionary[str, Transport] = weakref.WeakValueDictionary()
@@ -105,9 +107,9 @@ class ConversationAudio:
         """Return a part of one channel as a WAV file."""
         with self._opened() as file:
             rate, channels, count = file.getframerate(), file.getnchannels(), file.getnframes()
-            first = min(count, round(start_secs * rate))
+            first = min(count, round(max(0.0, start_secs - EDGE_SECS) * rate))
             file.setpos(first)
-            frames = file.readframes(min(count, round(end_secs * rate)) - first)
+            frames = file.readframes(min(count, round((end_secs + EDGE_SECS) * rate)) - first)
         samples = memoryview(frames).cast("h")[min(side, channels - 1) :: channels].tobytes()
         cut = io.BytesIO()
         with wave.open(cut, "wb") as out:

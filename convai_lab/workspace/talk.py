@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import convai_lab
+from convai_lab.agents.agent import Agent
 from convai_lab.clock import Clock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConversationClosedError, InvalidValueError
@@ -28,7 +29,7 @@ from convai_lab.workspace.socket import NORMAL_CLOSE, SocketClosed
 
 QUIET_SECS = 1.0
 """The agent has finished when it has been silent for so long after its answer."""
-UNHEARD_SECS = 10.0
+UNHEARD_SECS = 6.0
 """So long after the end of a sound in which nothing was recognised, nobody waits for an answer to it any more."""
 AUDIO_SECS = 3.0
 """So long after the text of an answer its sound may begin."""
@@ -73,16 +74,16 @@ async def talk(line: Line, opening: Opening, script: Script, caller: Caller, hel
         held.conversation_id = live.conversation_id
         await live.hold()
         await live.close()
+        live.stop_recording()
         return await line.record(live.conversation_id or "", opening)
     except BaseException as error:
         held.conversation_id = live.conversation_id if live else getattr(error, "conversation_id", None)
         if live is not None:
             await live.abandon()
+            with contextlib.suppress(InvalidValueError):
+                live.stop_recording()
         await line.keep(opening, held)
         raise
-    finally:
-        if live is not None:
-            live.stop_recording()
 
 
 class SpokenConversation(LiveConversation):
@@ -98,6 +99,20 @@ class SpokenConversation(LiveConversation):
         self._recording: Any = None
         self._started = self._last_frame_at = clock.now()
         self._recognised_at = self._answered_at = self._audio_at = float("-inf")
+
+    @classmethod
+    def check(cls, agent: Agent) -> None:
+        """Refuse an agent that nobody can talk to.
+
+        Raises:
+            InvalidValueError: It is held in text, or does not send its voice.
+        """
+        if agent.text_only:
+            raise InvalidValueError(
+                f"{agent.name} takes no voice: chat with it, or set this to false", field="text_only"
+            )
+        if agent.client_events is not None and "audio" not in agent.client_events:
+            raise InvalidValueError(f"{agent.name} sends no sound: add audio to them", field="client_events")
 
     async def open(self, initiation: Mapping[str, Any], *, has_first_message: bool, note: str | None = None) -> None:
         """Start the conversation; the first message is heard in `hold`, because a microphone is open meanwhile."""
@@ -164,7 +179,7 @@ class SpokenConversation(LiveConversation):
         if self._reply.waits_for_us or not self._is_idle or not self._is_quiet(QUIET_SECS):
             return False
         if self._recognised_at < last_word_at:
-            return now - max(ended_at, self._speaker.plays_until) > UNHEARD_SECS
+            return now - ended_at > UNHEARD_SECS
         if self._reply.patience_secs is None:
             if now - max(self._last_frame_at, self._speaker.plays_until) > self._reply_limit_secs:
                 raise self._too_slow("finish its reply", self._reply_limit_secs)
