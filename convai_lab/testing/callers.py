@@ -298,8 +298,10 @@ class _Held:
                 for key in keys:
                     self._session.dtmf(key)
                     await self.clock.sleep(0.2)
+                self._answers_before = self._answers
             case Type(text=text):
                 await self._agent_done()
+                self._spoke_after, self._answers_before = len(self.transport.sent), self._answers
                 self._session.hear_text(text)
             case HangUp(word=word):
                 if word is not None:

@@ -26,7 +26,7 @@ _TRAILS_OFF = re.compile(r"(?:\.\.\.|…|[,;:、，-])\s*\Z")
 _LEADS_ON = frozenset(
     """
     a an the and or but because so if when while that which who whose to of in on at by for from with about into
-    my your his her its our their this these those is are was were am be been i i'm we you they it's he she can
+    my your his her its our their this these those is are was were am be been i i'm we they it's he she can
     could would will should may might must do does did not have has had very really like want need than then as
     um uh er erm hmm well
     der die das den dem ein eine einen und oder aber weil wenn dass zu mit für von ich wir ist sind habe möchte
@@ -82,7 +82,7 @@ def is_spelling(text: str) -> bool:
     if tail == 0 or tail >= COMPLETE_DIGITS:
         return False
     announced = _ANNOUNCES.search(" ".join(words[: len(words) - _spelled_words(words)]))
-    return tail >= 2 or bool(announced) or (len(words) == 1 and _is_letter(words[0]))
+    return tail >= 2 or (words[-1] not in ("a", "i", "at") and bool(announced)) or _is_letter(" ".join(words))
 
 
 class Endpointer:

@@ -68,9 +68,10 @@ class Interruption:
 
     def verdict(self, speech_ms: float, text: str, *, agent_text: str) -> Verdict:
         """Say what so much speech means, with what was recognised of it so far and what the agent has been saying."""
-        if words_of(text):
+        if words := words_of(text):
             if not self.is_ignorable(text, agent_text=agent_text) and speech_ms >= HOLD_MS:
-                return Verdict.INTERRUPT if len(words_of(text)) > 1 or speech_ms >= 2 * HOLD_MS else Verdict.HOLD
+                may_be_echo = len(words) < ECHO_WORDS and words[0] in words_of(agent_text) and speech_ms < CERTAIN_MS
+                return Verdict.HOLD if may_be_echo else Verdict.INTERRUPT
             return Verdict.INTERRUPT if speech_ms >= PATIENT_MS and not is_echo(text, agent_text) else Verdict.NOTHING
         voiced_ms = self._voiced * 1000 / SESSION_RATE_HZ
         if speech_ms < HOLD_MS or voiced_ms < VOICED_MS:

@@ -26,7 +26,9 @@ PREROLL_MS = 300
 PAUSE_MS = 200
 """After so much silence the recogniser is asked for its final words, in case the turn is over."""
 PIECE_SECS = 30
-"""A piece of an utterance without any pause is not longer than this."""
+"""An utterance without any pause is recognised in pieces of this length, cut at the next gap between words,"""
+LONGEST_PIECE_SECS = 40
+"""or here, when there is no gap."""
 NOISE_SECS = 8
 """An utterance so long in which no word was recognised is noise."""
 STALE_SECS = 3
@@ -250,10 +252,15 @@ class Listener:
         utterance.feed(frame)
         utterance.end = max(utterance.end, self.detector.last_speech)
         quiet = self.position - utterance.end
-        if quiet >= self._pause or utterance.piece_samples >= PIECE_SECS * SESSION_RATE_HZ:
+        if quiet >= self._pause or self._is_long(utterance):
             utterance.pause(self._now)
             return "paused"
         return self._given_up(utterance)
+
+    def _is_long(self, utterance: Utterance) -> bool:
+        """Say whether to cut here a piece of an utterance that has no pause: between words if there is a chance."""
+        secs = secs_of(utterance.piece_samples)
+        return secs >= PIECE_SECS and (not self.detector.is_speech or secs >= LONGEST_PIECE_SECS)
 
     def _in_pause(self, utterance: Utterance, frame: bytes) -> Happening | None:
         self._preroll.append(frame)

@@ -17,6 +17,7 @@ FIRST_CLAUSE_CHARS = 24
 
 _CLOSERS = "\\)\\]\"'»”’*_`」』）】"
 _END = re.compile(rf"[.!?…؟۔।]+[{_CLOSERS}]*(?=\s+\S)|[。！？｡]+[{_CLOSERS}]*|\n+")
+_UNDECIDED = re.compile(rf"[.!?…؟۔।{_CLOSERS}\s]+\Z")
 _CLAUSE = re.compile(r"[,;:](?=\s+\S)|\s[—–-](?=\s+\S)|[，；：、]")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘*_]*\Z")
 _ABBREVIATIONS = frozenset(
@@ -115,7 +116,9 @@ class SentenceSplitter:
         for match in _END.finditer(self._text, self._scanned):
             if not self._goes_on(match):
                 return match.end()
-        self._scanned = max(0, len(self._text) - 12)
+            self._scanned = match.end()
+        undecided = _UNDECIDED.search(self._text, self._scanned)
+        self._scanned = undecided.start() if undecided else len(self._text)
         return None
 
     def _early_end(self) -> int | None:

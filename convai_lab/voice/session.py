@@ -29,7 +29,7 @@ from convai_lab.voice.recording import Recording
 from convai_lab.voice.silence import Keypad, Quiet
 from convai_lab.voice.speaking import Mouth
 from convai_lab.voice.transport import Transport
-from convai_lab.voice.vad import secs_of
+from convai_lab.voice.vad import samples_of, secs_of
 
 logger = logging.getLogger("convai_lab.voice")
 
@@ -70,7 +70,7 @@ class VoiceSession:
         self._over: asyncio.Future[tuple[str, str]] | None = None
         self._ended = asyncio.Event()
         self._state: events.SessionState | None = None
-        self._partial = ""
+        self._partial, self._answered_at = "", self._started
         self._ear, self._quiet = Ear(self._started), Quiet()
         self._keypad = Keypad(clock, self._spawn, lambda keys: self._hear_message(keys, mark=DTMF))
         self._listener = Listener(engines, loop.agent.turn, now=clock.now)
@@ -96,7 +96,7 @@ class VoiceSession:
         """Hold the conversation and return its record; cancelled, it ends, is recorded, and raises."""
         self._over = asyncio.get_running_loop().create_future()
         self._started = self._mouth.started = self._clock.now()
-        self._ear = Ear(self._started)
+        self._ear, self._answered_at = Ear(self._started), self._started
         reason, by = CANCELLED, "system"
         try:
             self._change("connecting")
@@ -203,6 +203,8 @@ class VoiceSession:
     def _answered(self, answer: Answer) -> None:
         """An answer came to its end by itself: it is the user's turn, or nobody's."""
         self._adopt_agent()
+        self._answered_at = self._clock.now()
+        self._quiet.agent_spoke()
         self._quiet.is_patient = answer.skipped
         if self._loop.ended:
             self._finish(self._loop.end_reason or "", "system" if self._loop.end_reason == OUT_OF_TIME else "agent")
@@ -219,11 +221,15 @@ class VoiceSession:
             self._quiet.agent_spoke()
         elif self._listener.utterance is not None and self._listener.text:
             self._quiet.user_spoke()
-        elif (due := self._quiet.count(samples)) == "end":
+        elif (due := self._quiet.count(min(samples, self._since_answer()))) == "end":
             self._finish(SILENCE, "system")
         elif due == "reply" and self._is_open:
             self._answering.nudge()
             self._change("thinking")
+
+    def _since_answer(self) -> int:
+        """Return how many samples of the user's audio came after the agent was heard."""
+        return max(0, samples_of((self._ear.covered - self._answered_at) * 1000))
 
     def _adopt_agent(self) -> None:
         """Take over how the agent that speaks now listens and waits."""
