@@ -23,6 +23,7 @@ from convai_lab.providers.elevenlabs import ElevenLabsBatch, ElevenLabsTTS
 from convai_lab.providers.elevenlabs_realtime import ElevenLabsASR
 from convai_lab.providers.http_speech import SpeechVendor
 from convai_lab.providers.retry import RetryPolicy
+from convai_lab.settings import Secret
 from convai_lab.testing.fake_speech_vendors import (
     Hang,
     HangUp,
@@ -226,6 +227,30 @@ async def test_a_nobody_voice_or_speed_is_refused_before_anything_is_sent(
         ElevenLabsTTS(vendor=elevenlabs_at("http://127.0.0.1:1"), rate_hz=11025)
 
 
+async def test_a_line_without_an_end_is_given_up(elevenlabs_at: Callable[..., SpeechVendor]) -> None:
+    with (
+        fake_elevenlabs(speech=[Raw(body=bytes(17 << 20))]) as server,
+        pytest.raises(ProviderStreamError, match="a line over 16 MiB"),
+    ):
+        await say(ElevenLabsTTS(vendor=elevenlabs_at(server)), "Hi")
+
+
+async def test_a_key_that_cannot_be_one_is_not_sent(elevenlabs_at: Callable[..., SpeechVendor]) -> None:
+    with fake_elevenlabs() as server:
+        vendor = elevenlabs_at(server, api_key=Secret("my key\n"))
+        for work in (say(ElevenLabsTTS(vendor=vendor), "Hi"), hear(ElevenLabsASR(vendor=vendor), SECOND)):
+            with pytest.raises(ProviderAuthError, match="copy it again") as raised:
+                await work
+            assert "my key" not in str(raised.value)
+        assert server.connections == 0
+
+
+async def test_half_a_character_is_spoken_as_a_sign_for_one(elevenlabs_at: Callable[..., SpeechVendor]) -> None:
+    with fake_elevenlabs() as server:
+        await say(ElevenLabsTTS(vendor=elevenlabs_at(server)), "Hi \ud83d")
+        assert server.requests[0].body["text"] == "Hi \ufffd"
+
+
 async def test_nobody_at_the_address_is_a_connection_error(elevenlabs_at: Callable[..., SpeechVendor]) -> None:
     with pytest.raises(ProviderConnectionError, match="could not connect"):
         await say(ElevenLabsTTS(vendor=elevenlabs_at("http://127.0.0.1:1")), "Hi")
@@ -256,6 +281,13 @@ async def test_at_other_rates_the_utterance_is_a_wav_file(elevenlabs_at: Callabl
         sent = server.requests[0]
     assert b"RIFF" in sent.raw
     assert b"language_code" not in sent.raw
+
+
+async def test_a_transcript_that_does_not_come_is_given_up(
+    elevenlabs_at: Callable[..., SpeechVendor], quick_clock: Any
+) -> None:
+    with fake_elevenlabs(transcripts=[Hang()]) as server, pytest.raises(ProviderTimeoutError):
+        await hear(ElevenLabsASR(vendor=elevenlabs_at(server, clock=quick_clock(20)), realtime=False), SECOND)
 
 
 @pytest.mark.parametrize("document", [{}, {"text": 5}, [], "hello"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from collections.abc import Callable
 from typing import Any
@@ -236,3 +237,32 @@ def test_a_rate_the_vendor_does_not_take_is_refused(elevenlabs_at: Callable[...,
     asr = ElevenLabsASR(vendor=elevenlabs_at("http://127.0.0.1:1"))
     with pytest.raises(InvalidValueError, match="resample first"):
         asr.open(rate_hz=11025, language="en")
+
+
+async def test_the_vendors_own_client_understands_the_fake(elevenlabs_at: Callable[..., SpeechVendor]) -> None:
+    from elevenlabs import AudioFormat, ElevenLabs, RealtimeEvents
+    from elevenlabs.realtime.scribe import ScribeRealtime
+
+    with fake_elevenlabs(sessions=[Session(texts=("one",)), Session(texts=("one",))]) as server:
+        sdk = ElevenLabs(api_key=KEY, base_url=server.base_url)
+        spoken = await asyncio.to_thread(
+            lambda: list(sdk.text_to_speech.stream_with_timestamps("JBFqnCBsd6RMkjVDRZzb", text="Hello"))
+        )
+        heard = await asyncio.to_thread(lambda: sdk.speech_to_text.convert(model_id="scribe_v2", file=SECOND))
+        scribe = ScribeRealtime(KEY, server.base_url.replace("http", "ws"))
+        connection = await scribe.connect(
+            {"model_id": "scribe_v2_realtime", "audio_format": AudioFormat.PCM_16000, "sample_rate": 16000}
+        )
+        committed: list[dict[str, Any]] = []
+        connection.on(RealtimeEvents.COMMITTED_TRANSCRIPT, committed.append)
+        await connection.send({"audio_base_64": base64.b64encode(SECOND).decode()})
+        await connection.commit()
+        await until(lambda: committed)
+        await connection.close()
+        await hear(ElevenLabsASR(vendor=elevenlabs_at(server)), SECOND)
+        theirs, ours = server.sockets
+    assert "".join(c for chunk in spoken if chunk.alignment for c in chunk.alignment.characters) == "Hello"
+    assert heard.text == "hello"  # type: ignore[union-attr]
+    assert committed[0]["text"] == "one"
+    assert {name for message in ours.messages for name in message} <= {n for m in theirs.messages for n in m}
+    assert set(theirs.received.query) <= set(ours.received.query) | {"include_timestamps"}
