@@ -240,12 +240,13 @@ def served() -> Iterator[Callable[..., Served]]:
 
     started: list[tuple[PlatformServer, threading.Thread]] = []
 
-    def start(replies: Any = (), **options: Any) -> Served:
+    def start(replies: Any = (), *, clock: Clock | None = None, **options: Any) -> Served:
         llm = FakeLLM(replies)
         server = PlatformServer(
             Options(port=0, **options),
             find_llm=lambda *_, **__: llm,
             find_engines=lambda _, *, clock: stub_engines(clock),
+            clock=clock or SystemClock(),
         )
         ready: queue.SimpleQueue[Running] = queue.SimpleQueue()
         thread = threading.Thread(target=lambda: server.run(when_ready=ready.put))
