@@ -113,6 +113,7 @@ async def open_scribe(vendor: SpeechVendor, url: str, *, model: str) -> ScribeSo
                 additional_headers=vendor.headers(model),
                 max_size=MAX_FRAME_BYTES,
                 open_timeout=None,
+                compression=None,  # sound does not get smaller, only later
                 close_timeout=CLOSE_SECS,
                 proxy=None if is_this_machine(urlsplit(url).hostname or "") else True,
                 logger=_log,
