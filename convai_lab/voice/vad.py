@@ -52,7 +52,7 @@ class SpeechDetector:
         if not self._is_fresh:
             self._vad.reset()
             self._is_fresh = True
-        self._close_burst()
+        self._close_burst(self.position)
 
     def forget(self) -> None:
         """Start afresh: a burst under way is none any more."""
@@ -63,15 +63,15 @@ class SpeechDetector:
         self._is_fresh = False
         self.is_speech = self.probability >= (SPEECH_TO if self.is_speech else SPEECH_FROM)
         if not self.is_speech:
-            self._close_burst()
+            self._close_burst(end)
             return
         if not self.burst_samples:
             self.burst_start = end - self._hop
         self.burst_samples += self._hop
         self.last_speech = end
 
-    def _close_burst(self) -> None:
-        if self.burst_samples and self.position - self.last_speech > self._gap:
+    def _close_burst(self, now: int) -> None:
+        if self.burst_samples and now - self.last_speech > self._gap:
             self.burst_samples = 0
 
 
