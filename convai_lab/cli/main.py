@@ -24,6 +24,7 @@ PARTS = {
     "serve": ("serve", "serve", "Run the local platform by hand."),
     "talk": ("talk", "talk", "Talk with an agent by voice, from audio files."),
     "transcripts": ("transcripts", "transcripts", "Print or export what was said."),
+    "voices": ("voices", "voices", "List voices and speech engines, or add better ones."),
 }
 """Each command: its module, the name in it, and one line about it."""
 
