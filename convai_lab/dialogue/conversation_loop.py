@@ -17,6 +17,7 @@ from convai_lab.agents.prompt import fill
 from convai_lab.clock import Clock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import Turn
+from convai_lab.dialogue.foresight import Foresight
 from convai_lab.dialogue.history import CONTEXT, DEFAULT_CONTEXT_TOKENS
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, cut, well_formed
 from convai_lab.dialogue.record import Record, Recorder, own, with_own
@@ -78,6 +79,7 @@ class ConversationLoop:
         self._marks: tuple[str, ...] = ()
         self._running: Reply | None = None
         self._user_done_at: float | None = None
+        self._foresight: Foresight | None = None
 
     @property
     def conversation(self) -> Conversation:
@@ -142,6 +144,21 @@ class ConversationLoop:
         turn = user_turn(text, times, details)
         self._user_done_at = self._record.instant_at(now if turn.end_secs is None else turn.end_secs)
         return self._add(turn)
+
+    def foresee(self, text: str | None) -> None:
+        """Ask the model already now what it would answer if the user had said this; None forgets the guess.
+
+        The next reply begins with that answer if the guess was right.
+        """
+        if self._foresight is not None:
+            self._foresight.drop()
+            self._foresight = None
+        if text is None or self.ended or self._running is not None or self._next is not None:
+            return
+        guess = user_turn(text, {}, {}).with_changes(extra=with_own({}, CONTEXT, self._context))
+        guessed = self.conversation.with_changes(turns=(*self.conversation.turns, guess))
+        request = self._requests.build(self._speaker, guessed, self._variables(), context=(), rounds=())
+        self._foresight = Foresight(self._speaker.llm, request)
 
     def add_context(self, text: str) -> None:
         """Tell the agent something, without a turn: it reads it before its next reply."""
@@ -210,6 +227,7 @@ class ConversationLoop:
 
         The first reason stays. Called again, it only counts the time since, such as a goodbye being spoken.
         """
+        self.foresee(None)
         if self._running is not None:
             self._finish(self._running, interrupted=True)
         self._close_record(reason, by, "failed" if failed else "done")
@@ -229,7 +247,7 @@ class ConversationLoop:
             self._must_be_free("reply")
         self._let_next_speak()
         self._running = Reply(
-            llm=self._speaker.llm,
+            llm=self._foreseen() or self._speaker.llm,
             tools=self._speaker.tools,
             clock=self._clock,
             surroundings=Surroundings(request=self._request, variables=self._variables, learn=self._learn),
@@ -242,6 +260,14 @@ class ConversationLoop:
         if self._user_done_at is None:
             self._user_done_at = self._clock.now()
         return self._running
+
+    def _foreseen(self) -> Foresight | None:
+        """Return the model with the answer it has begun, once."""
+        foresight, self._foresight = self._foresight, None
+        if foresight is not None and foresight.llm is not self._speaker.llm:
+            foresight.drop()
+            return None
+        return foresight
 
     async def _told(self, reply: Reply) -> AsyncGenerator[ReplyEvent, None]:
         """Tell one reply as it happens, and record its turn however it ends."""

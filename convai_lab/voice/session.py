@@ -10,6 +10,7 @@ When the recogniser or the voice fails, the turn is recorded with its error and 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -24,7 +25,7 @@ from convai_lab.voice import events
 from convai_lab.voice.answering import Answer, Answering
 from convai_lab.voice.audio import FRAME_MS, SESSION_RATE_HZ
 from convai_lab.voice.interruption import Floor, Interruption
-from convai_lab.voice.listening import FRAME_SAMPLES, Ear, Listener, Utterance
+from convai_lab.voice.listening import FRAME_SAMPLES, Ear, Happening, Listener, Utterance
 from convai_lab.voice.recording import Recording
 from convai_lab.voice.silence import Keypad, Quiet
 from convai_lab.voice.speaking import Mouth
@@ -157,7 +158,7 @@ class VoiceSession:
             if frames := self._ear.silence_due(self._clock.now()):
                 happening = self._listener.hear_silence(frames)
                 if happening is not None:
-                    self._floor.happened(happening)
+                    self._happened(happening)
                 self._count_quiet(frames * FRAME_SAMPLES)
 
     async def _watch_time(self) -> None:
@@ -175,9 +176,26 @@ class VoiceSession:
         if is_answering and listener.detector.burst_samples:
             self._floor.hear(frame)
         if happening is not None:
-            self._floor.happened(happening)
+            self._happened(happening)
         self._count_quiet(FRAME_SAMPLES)
         self._tell(listener)
+
+    def _happened(self, happening: Happening) -> None:
+        """Do what the listener's news asks for."""
+        self._floor.happened(happening)
+        if self._loop.agent.turn.speculative and self._answering.current is None:
+            if happening == "resumed":
+                self._loop.foresee(None)
+            elif happening == "paused" and (utterance := self._listener.utterance) is not None:
+                self._spawn(self._foresee(utterance))
+
+    async def _foresee(self, utterance: Utterance) -> None:
+        """Let the model begin to answer in case the user has finished."""
+        with contextlib.suppress(ConvaiLabError):  # told when the turn is over
+            text = (await utterance.final()).text
+            is_over = self._listener.utterance is None or utterance.is_paused
+            if text and is_over and self._answering.current is None:
+                self._loop.foresee(text)
 
     def _hear_message(self, text: str, *, mark: str | None = None) -> None:
         """Answer what came as text."""

@@ -77,6 +77,22 @@ def test_every_agent_turn_carries_a_waterfall_that_adds_up() -> None:
     assert m.voice_to_voice_ms == 400 + 300 + 150 + 60
 
 
+def test_a_speculative_agent_thinks_while_it_waits_for_the_end_of_the_turn() -> None:
+    llm = FakeLLM([Reply("It ships tomorrow.", delay_secs=0.15)])
+    held = hold_call(sam(turn=TurnTaking(speculative=True)), ["Where is my order?"], llm=llm)
+    assert said(held)[1:] == [("user", "Where is my order?"), ("agent", "It ships tomorrow.")]
+    assert held.conversation[2].metrics.voice_to_voice_ms == 400
+    assert (len(llm.requests), llm.cancelled) == (1, 0)
+
+
+def test_a_speculative_answer_is_thrown_away_when_the_user_goes_on() -> None:
+    llm = FakeLLM(lambda request: Reply(f"To: {request.messages[-1].content}", delay_secs=1))
+    agent = sam(turn=TurnTaking(mode="silence", speculative=True, eagerness="patient"))
+    held = hold_call(agent, [Say("Where is", at=2.0), Say("my order", at=3.3)], llm=llm)
+    assert said(held)[1:] == [("user", "Where is my order"), ("agent", "To: Where is my order")]
+    assert (len(llm.requests), llm.cancelled) == (2, 1)
+
+
 def test_turns_say_when_they_were_heard_and_by_which_engines() -> None:
     held = hold_call(sam(voice="George"), [Say("Where is my order?", at=3.0)], llm=["It ships tomorrow."])
     hello, question, answer = held.conversation
