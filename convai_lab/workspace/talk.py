@@ -59,10 +59,9 @@ def new_script(
     target = Path(out).expanduser()
     if target.suffix.lower() != ".wav":
         raise InvalidValueError(f"is written as WAV: name it {target.stem or 'out'}.wav", field="out")
-    try:
-        target.touch()
-    except OSError as error:
-        raise InvalidValueError(f"{target} cannot be written ({error.strerror})", field="out") from None
+    place = target if target.exists() else target.parent
+    if target.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+        raise InvalidValueError(f"{target} cannot be written: there is no such folder, or it is closed", field="out")
     return Script(sounds, target, realtime)
 
 

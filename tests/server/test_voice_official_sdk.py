@@ -4,36 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from typing import Any
 
 from elevenlabs import ElevenLabs
 from elevenlabs.conversational_ai.conversation import AudioInterface, Conversation
 
-from convai_lab.clock import SystemClock, VirtualClock
+from convai_lab.clock import VirtualClock
 from convai_lab.providers.stub_speech import StubASR, StubTTS
+from convai_lab.testing.stub_platform import HurriedClock
 
-HURRY = 6
+HURRY = 3
 WAIT_SECS = 30
 CHUNK = 4000 * 2
 """What the package's own interface reads at once: 250 ms."""
 LONG = "This goes on and on because there is so much to say about every single thing you could ask about."
-
-
-class HurriedClock(SystemClock):
-    """The real clock, six times as fast."""
-
-    def now(self) -> float:
-        return super().now() * HURRY
-
-    async def sleep(self, secs: float) -> None:
-        await super().sleep(secs / HURRY)
-
-    @asynccontextmanager
-    async def timeout(self, secs: float | None) -> AsyncIterator[None]:
-        async with super().timeout(None if secs is None else secs / HURRY):
-            yield
 
 
 class FileInterface(AudioInterface):
@@ -133,7 +118,7 @@ class Call:
 
 
 def test_it_hears_the_agent_and_is_understood(served: Callable[..., Any]) -> None:
-    call = Call(served(["It ships tomorrow."], clock=HurriedClock()))
+    call = Call(served(["It ships tomorrow."], clock=HurriedClock(HURRY)))
     call.session.start_session()
     call.sound.say("where is my order")
     call.wait(lambda: len(call.said) == 1)
@@ -148,7 +133,7 @@ def test_it_hears_the_agent_and_is_understood(served: Callable[..., Any]) -> Non
 
 
 def test_talking_over_the_agent_interrupts_its_loudspeaker(served: Callable[..., Any]) -> None:
-    call = Call(served([LONG, "Sorry."], clock=HurriedClock()))
+    call = Call(served([LONG, "Sorry."], clock=HurriedClock(HURRY)))
     call.session.start_session()
     call.sound.say("tell me everything")
     call.sound.wait_for(bool)

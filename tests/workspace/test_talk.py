@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import queue
-import threading
 import wave
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +12,17 @@ import pytest
 import convai_lab
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import tool
-from convai_lab.clock import SystemClock, VirtualClock
-from convai_lab.errors import ConversationClosedError, InvalidValueError, NotFoundError, NotSupportedError
-from convai_lab.providers.stub_speech import StubASR, StubTTS, stub_engines
-from convai_lab.server.run import Options, PlatformServer, Running
-from convai_lab.settings import Secret
-from convai_lab.testing.fake_llm import FakeLLM, call
+from convai_lab.clock import VirtualClock
+from convai_lab.errors import (
+    ConversationClosedError,
+    InvalidValueError,
+    NotFoundError,
+    NotSupportedError,
+    ProviderStreamError,
+)
+from convai_lab.providers.stub_speech import StubASR, StubTTS
+from convai_lab.testing.fake_llm import call
+from convai_lab.testing.stub_platform import StubPlatform, stub_platform
 from convai_lab.voice.recording import slice_recording
 from convai_lab.voice.sound import Sound, silence
 from convai_lab.voice.wav import wav_bytes, write_wav
@@ -28,51 +30,21 @@ from convai_lab.workspace.chat import partial_conversation
 from convai_lab.workspace.devices import read_sounds, speech_end_secs
 from convai_lab.workspace.events import AgentCutShort, AgentTurn, Ended, Started, ToolAnswered, UserTurn
 from convai_lab.workspace.recordings import ConversationAudio
-from convai_lab.workspace.transport import FixedPlatform, Place, Transport
 from convai_lab.workspace.workspace import Workspace
 
-HURRY = 8
-
-
-class HurriedClock(SystemClock):
-    """The real clock, eight times as fast: both sides still keep pace with each other, and no test takes long."""
-
-    def now(self) -> float:
-        return super().now() * HURRY
-
-    async def sleep(self, secs: float) -> None:
-        await super().sleep(secs / HURRY)
-
-    @asynccontextmanager
-    async def timeout(self, secs: float | None) -> AsyncIterator[None]:
-        async with super().timeout(None if secs is None else secs / HURRY):
-            yield
-
-
-class Local(Workspace):
-    """A workspace on a platform in a thread of this process, whose model says what a test tells it to."""
-
-    llm: FakeLLM
+Script = Callable[..., None]
 
 
 @pytest.fixture
-def local() -> Iterator[Local]:
-    clock, llm = HurriedClock(), FakeLLM(lambda _: "All right.", clock=SystemClock())
-    server = PlatformServer(
-        Options(port=0, api_key=Secret("lab_test_key")),
-        find_llm=lambda *_, **__: llm,
-        find_engines=lambda _, *, clock: stub_engines(clock),
-        clock=clock,
-    )
-    ready: queue.SimpleQueue[Running] = queue.SimpleQueue()
-    thread = threading.Thread(target=lambda: server.run(when_ready=ready.put))
-    thread.start()
-    place = Place(ready.get(timeout=20).url, Secret("lab_test_key"))
-    made = Local(Transport(FixedPlatform(place.url, place), clock=clock))
-    made.llm = llm
-    yield made
-    server.stop()
-    thread.join(20)
+def platform() -> Iterator[StubPlatform]:
+    """A platform that speaks in tones, four times as fast as real time."""
+    with stub_platform(hurry=4) as made:
+        yield made
+
+
+@pytest.fixture
+def local(platform: StubPlatform) -> Workspace:
+    return platform.workspace
 
 
 def spoken(text: str, rate_hz: int = 16000) -> Sound:
@@ -89,12 +61,18 @@ def words(sound: Sound) -> str:
     return VirtualClock().run(finish())
 
 
-def script(ws: Local, *replies: Any) -> None:
-    ws.llm._replies = list(replies)
+@pytest.fixture
+def script(platform: StubPlatform) -> Callable[..., None]:
+    """Tell the model what to answer."""
+
+    def tell(*replies: Any) -> None:
+        platform.llm._replies = list(replies)
+
+    return tell
 
 
-def test_a_file_is_said_answered_and_recorded(local: Local, tmp_path: Path) -> None:
-    script(local, "It ships tomorrow.")
+def test_a_file_is_said_answered_and_recorded(local: Workspace, script: Script, tmp_path: Path) -> None:
+    script("It ships tomorrow.")
     local.agents.save(Agent(name="support", first_message="Hello {{name}}."))
     path, out = tmp_path / "order.wav", tmp_path / "out.wav"
     write_wav(path, spoken("where is my order", 22050))
@@ -123,8 +101,8 @@ def as_sound(audio: ConversationAudio) -> Sound:
         return Sound(file.readframes(file.getnframes()), file.getframerate())
 
 
-def test_several_sounds_are_said_each_after_the_answer_to_the_one_before(local: Local) -> None:
-    script(local, "One.", "Two.", "Three.")
+def test_several_sounds_are_said_each_after_the_answer_to_the_one_before(local: Workspace, script: Script) -> None:
+    script("One.", "Two.", "Three.")
     local.agents.save(Agent(name="support"))
     sounds = [spoken("first question"), wav_bytes(spoken("second question", 8000)), spoken("third question", 48000)]
     conversation = local.talk("support", sounds)
@@ -134,13 +112,13 @@ def test_several_sounds_are_said_each_after_the_answer_to_the_one_before(local: 
     assert not any(turn.interrupted for turn in conversation)
 
 
-def test_a_tool_of_the_notebook_runs_during_the_call(local: Local) -> None:
+def test_a_tool_of_the_notebook_runs_during_the_call(local: Workspace, script: Script) -> None:
     @tool
     def order_status_by_voice(order_id: str) -> str:
         """Look up an order."""
         return f"{order_id} has shipped"
 
-    script(local, call("order_status_by_voice", order_id="7"), "It has shipped.")
+    script(call("order_status_by_voice", order_id="7"), "It has shipped.")
     local.agents.save(Agent(name="support", tools=(order_status_by_voice,)))
     told: list[Any] = []
     conversation = local.talk("support", spoken("where is order seven"), on_event=told.append)
@@ -148,9 +126,9 @@ def test_a_tool_of_the_notebook_runs_during_the_call(local: Local) -> None:
     assert ToolAnswered("order_status_by_voice", "7 has shipped") in told
 
 
-def test_talking_over_the_agent_cuts_it_short(local: Local) -> None:
+def test_talking_over_the_agent_cuts_it_short(local: Workspace, script: Script) -> None:
     long = "This goes on and on because there is so much to say about every single thing you could ask."
-    script(local, long, "Sorry.")
+    script(long, "Sorry.")
     local.agents.save(Agent(name="support"))
     gap = Sound(silence(2.5), 16000)
     barge_in = Sound(spoken("tell me").pcm + gap.pcm + spoken("stop please that is enough").pcm, 16000)
@@ -162,36 +140,34 @@ def test_talking_over_the_agent_cuts_it_short(local: Local) -> None:
     assert conversation.turns[-1].text == "Sorry."
 
 
-def test_a_call_that_the_agent_ends_is_over_without_an_error(local: Local) -> None:
-    script(local, call("end_call", reason="done", message="Goodbye."))
+def test_a_call_that_the_agent_ends_is_over_without_an_error(local: Workspace, script: Script) -> None:
+    script(call("end_call", reason="done", message="Goodbye."))
     local.agents.save(Agent(name="support", tools=("end_call",)))
     conversation = local.talk("support", [spoken("goodbye"), spoken("nobody hears this")])
     assert conversation.end_reason == "end_call"
     assert [turn.text for turn in conversation] == ["goodbye", "Goodbye."]
 
 
-def test_silence_is_not_waited_for_for_ever(local: Local) -> None:
+def test_silence_is_not_waited_for_for_ever(local: Workspace) -> None:
     local.agents.save(Agent(name="support"))
     conversation = local.talk("support", Sound(silence(1.0), 16000))
     assert not any(turn.role == "user" for turn in conversation)
 
 
-def test_a_sound_can_be_sent_at_once(local: Local) -> None:
+def test_a_sound_can_be_sent_at_once(local: Workspace) -> None:
     local.agents.save(Agent(name="support"))
     conversation = local.talk("support", spoken("are you open on sundays"), realtime=False)
     assert [turn.text for turn in conversation] == ["are you open on sundays", "All right."]
 
 
-async def test_the_twin_is_awaited(local: Local) -> None:
+async def test_the_twin_is_awaited(local: Workspace) -> None:
     await local.agents.asave(Agent(name="support"))
     conversation = await local.atalk("support", spoken("hello"))
     assert conversation.turns[-1].text == "All right."
 
 
-def test_what_was_said_before_a_failure_comes_with_the_error(local: Local) -> None:
-    from convai_lab.errors import ProviderStreamError
-
-    script(local, ProviderStreamError("it broke", provider="fake", model="m"))
+def test_what_was_said_before_a_failure_comes_with_the_error(local: Workspace, script: Script) -> None:
+    script(ProviderStreamError("it broke", provider="fake", model="m"))
     local.agents.save(Agent(name="support"))
     with pytest.raises(ConversationClosedError, match="it broke") as failed:
         local.talk("support", spoken("where is my order"))
@@ -217,7 +193,7 @@ def test_what_is_no_sound_is_refused_in_words(audio: Any, why: str) -> None:
         read_sounds(audio)
 
 
-def test_wrong_places_and_agents_are_refused_before_the_call(local: Local, tmp_path: Path) -> None:
+def test_wrong_places_and_agents_are_refused_before_the_call(local: Workspace, tmp_path: Path) -> None:
     local.agents.save(Agent(name="typist", text_only=True))
     local.agents.save(Agent(name="mute", client_events=("agent_response",)))
     local.agents.save(Agent(name="support"))
@@ -238,7 +214,7 @@ def test_the_end_of_speech_is_found_by_its_level() -> None:
     assert speech_end_secs(Sound(silence(1), 16000)) == 1.0
 
 
-def test_a_recording_is_shown_saved_and_cut(local: Local, tmp_path: Path) -> None:
+def test_a_recording_is_shown_saved_and_cut(local: Workspace, tmp_path: Path) -> None:
     local.agents.save(Agent(name="support"))
     conversation = local.talk("support", spoken("hello"))
     audio = local.conversations.audio(conversation.id)
