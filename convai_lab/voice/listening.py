@@ -19,6 +19,7 @@ from convai_lab.voice.endpointing import Endpointer
 from convai_lab.voice.vad import SpeechDetector, samples_of, secs_of
 
 FRAME_SAMPLES = FRAME_BYTES // SAMPLE_BYTES
+FRAME_SECS = FRAME_MS / 1000
 OPEN_MS = 80
 """So much speech begins an utterance, or goes on with one after a pause."""
 PREROLL_MS = 300
@@ -38,6 +39,10 @@ MAX_AHEAD_SECS = 0.5
 GRACE_SECS = 0.2
 """When no audio has arrived for so long (or for two of the chunks it comes in), silence is heard instead."""
 LONGEST_GRACE_SECS = 0.6
+REAL_TIME_PACE = 0.75
+"""Chunks that follow each other at this share of their length come at the pace of speech; faster ones were late."""
+DRIFT_FRAMES = 100
+"""Over so many frames the user's clock is compared with ours."""
 MAX_LATE_SECS = 5.0
 """Audio that comes this late, after silence was heard in its place, is heard at once."""
 
@@ -59,25 +64,29 @@ class Ear:
         self._late_by = 0.0
         self._arrived = now
         self._grace = GRACE_SECS
+        self._least_lag, self._frames = 0.0, 0
 
     def arrive(self, pcm: bytes, now: float) -> list[bytes]:
         """Take what arrived and return it in frames."""
-        secs = len(pcm) / SAMPLE_BYTES / SESSION_RATE_HZ
-        if now - self._arrived > 2 * FRAME_MS / 1000:
-            self._grace = min(LONGEST_GRACE_SECS, max(GRACE_SECS, 2 * min(secs, now - self._arrived)))
-        elif now > self._arrived:
-            self._late_by = 0.0
+        secs, gap = len(pcm) / SAMPLE_BYTES / SESSION_RATE_HZ, now - self._arrived
+        if gap <= self._grace and gap >= REAL_TIME_PACE * secs and self._late_by > 0:
+            self._late_by, self.covered = 0.0, max(self.covered, now - secs)
+        if gap > 2 * FRAME_SECS:
+            self._grace = min(LONGEST_GRACE_SECS, max(GRACE_SECS, 2 * min(secs, gap)))
         self._arrived = now
         return self._framer.feed(pcm)
 
     def cover(self, now: float) -> None:
         """Note that one frame that arrived is heard now; audio that was late is not counted as new."""
-        frame_secs = FRAME_MS / 1000
         if self._late_by > 0:
-            self._late_by -= frame_secs
-            self.covered = max(self.covered, now)
-        else:
-            self.covered = max(self.covered + frame_secs, now)
+            self._late_by -= FRAME_SECS
+            return
+        self.covered += FRAME_SECS
+        lag = now - self.covered
+        self._least_lag, self._frames = min(self._least_lag, lag) if self._frames else lag, self._frames + 1
+        if self._frames == DRIFT_FRAMES or lag > MAX_LATE_SECS:
+            self.covered += max(0.0, self._least_lag)
+            self._frames = 0
 
     def ahead(self, now: float) -> float:
         """Return how many seconds too fast the audio is coming."""
@@ -88,15 +97,15 @@ class Ear:
         if now - max(self._arrived, self.covered - self._late_by) < self._grace - 1e-6:
             return 0
         frames = int((now - self.covered) * 1000 / FRAME_MS + 1e-6)
-        self.covered += frames * FRAME_MS / 1000
-        self._late_by = min(MAX_LATE_SECS, self._late_by + frames * FRAME_MS / 1000)
+        self.covered += frames * FRAME_SECS
+        self._late_by = min(MAX_LATE_SECS, self._late_by + frames * FRAME_SECS)
         return frames
 
     def wait(self, now: float, *, is_busy: bool) -> float:
         """Return how long to wait before asking for silence again."""
         if self._late_by > 0:
-            return FRAME_MS / 1000 if is_busy else GRACE_SECS
-        return max(FRAME_MS / 1000, max(self._arrived, self.covered) + self._grace - now)
+            return FRAME_SECS if is_busy else GRACE_SECS
+        return max(FRAME_SECS, max(self._arrived, self.covered) + self._grace - now)
 
 
 class Utterance:
