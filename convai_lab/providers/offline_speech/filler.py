@@ -1,0 +1,191 @@
+"""Filler: what does any caller of any agent say, whatever the agent is for?
+
+These sentences are mixed into every domain language model, once each; the domain's own phrases count more.
+"""
+
+from __future__ import annotations
+
+_SENTENCES = """
+yes
+no
+yeah
+yep
+nope
+okay
+ok
+sure
+right
+correct
+maybe
+yes please
+no thanks
+no thank you
+yes that is right
+yes that's right
+that is correct
+that's correct
+that is wrong
+that's wrong
+not really
+of course
+all right
+sounds good
+hello
+hi
+hi there
+hey
+good morning
+good afternoon
+good evening
+goodbye
+bye
+bye bye
+thank you
+thanks
+thanks a lot
+thank you very much
+thank you goodbye
+you are welcome
+please
+sorry
+excuse me
+can you help me
+can you help me with something
+i need help
+i need some help
+i need some help with
+i have a question
+i have a problem
+i have a problem with
+could you repeat that
+could you repeat that please
+please repeat that
+can you say that again
+say that again
+what did you say
+i don't understand
+i do not understand
+i don't know
+i am not sure
+i'm not sure
+wait
+wait a moment
+one moment please
+just a moment
+hold on
+stop
+cancel
+cancel that
+start over
+go back
+never mind
+speak to a human
+i want to speak to a human
+i want to talk to a person
+can i speak to an agent
+what can you do
+who are you
+what is your name
+how are you
+i'm fine thank you
+my name is
+i am
+i would like to
+i'd like to
+i would like
+i want to
+i want
+i need to
+i need
+i am calling about
+i'm calling about my
+can i
+can i get
+can i have
+could i
+could you
+can you
+do you have
+is there
+are there
+tell me about
+let me
+how much is it
+how much does it cost
+how long does it take
+how do i
+what is
+what is the
+what time is it
+what time
+when
+when is
+where is
+where is my
+where
+why
+who
+how many
+today
+tomorrow
+tonight
+next week
+this week
+in the morning
+in the afternoon
+in the evening
+at noon
+on monday
+on tuesday
+on wednesday
+on thursday
+on friday
+on saturday
+on sunday
+monday tuesday wednesday thursday friday saturday sunday
+the first
+the second
+the third
+that is all
+that's all
+that is all for now
+nothing else
+that will be all
+for one
+for two people
+for four
+at seven
+at eight p m
+at nine a m
+at half past
+two thirty p m
+seven thirty
+quarter past
+the number is
+my number is
+my order number is
+my phone number is
+my email is
+"""
+
+_DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS = (
+    "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen",
+    "twenty thirty forty fifty sixty seventy eighty ninety",
+    "hundred",
+    "thousand",
+)
+
+
+def filler_sentences() -> list[str]:
+    """Return the sentences, in lower case, among them every digit after every other, as in a number read out."""
+    said = _SENTENCES.split("\n")
+    for first in range(10):  # every digit after every other, and runs of three
+        said += [" ".join(_DIGITS[(first + step * place) % 10] for place in range(3)) for step in range(10)]
+        said.append(f"{_DIGITS[first]} oh {_DIGITS[first]}")
+    for row in _TEENS:
+        said += row.split()
+    for tens in _TEENS[1].split():
+        said += [f"{tens} {unit}" for unit in _DIGITS[1:]]
+    said += [f"{unit} hundred" for unit in _DIGITS[1:]]
+    return [sentence for sentence in said if sentence]
