@@ -61,7 +61,7 @@ class Ear:
     def __init__(self, now: float) -> None:
         self.covered = now
         self._framer = Framer(FRAME_BYTES)
-        self._late_by = 0.0
+        self._late_by, self._is_late = 0.0, False
         self._arrived = now
         self._grace = GRACE_SECS
         self._least_lag, self._frames = 0.0, 0
@@ -69,24 +69,31 @@ class Ear:
     def arrive(self, pcm: bytes, now: float) -> list[bytes]:
         """Take what arrived and return it in frames."""
         secs, gap = len(pcm) / SAMPLE_BYTES / SESSION_RATE_HZ, now - self._arrived
-        if gap <= self._grace and gap >= REAL_TIME_PACE * secs and self._late_by > 0:
-            self._late_by, self.covered = 0.0, max(self.covered, now - secs)
+        is_pause, is_fast = gap > self._grace, gap < REAL_TIME_PACE * secs
+        self._is_late = self._late_by > 0 and (secs > gap if is_pause else is_fast)
+        if self._late_by > 0 and not self._is_late:
+            self.covered = now - secs
+            self._late_by = self._late_by if is_pause else 0.0
         if gap > 2 * FRAME_SECS:
             self._grace = min(LONGEST_GRACE_SECS, max(GRACE_SECS, 2 * min(secs, gap)))
         self._arrived = now
         return self._framer.feed(pcm)
 
-    def cover(self, now: float) -> None:
-        """Note that one frame that arrived is heard now; audio that was late is not counted as new."""
-        if self._late_by > 0:
+    def cover(self, now: float) -> float:
+        """Note that one frame that arrived is heard now, and return the instant at which it ends.
+
+        Audio that was late takes the place of the silence that was heard instead of it.
+        """
+        if self._is_late and self._late_by > 0:
             self._late_by -= FRAME_SECS
-            return
+            return self.covered - self._late_by
         self.covered += FRAME_SECS
         lag = now - self.covered
         self._least_lag, self._frames = min(self._least_lag, lag) if self._frames else lag, self._frames + 1
         if self._frames == DRIFT_FRAMES or lag > MAX_LATE_SECS:
             self.covered += max(0.0, self._least_lag)
             self._frames = 0
+        return self.covered
 
     def ahead(self, now: float) -> float:
         """Return how many seconds too fast the audio is coming."""

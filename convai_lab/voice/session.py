@@ -168,11 +168,11 @@ class VoiceSession:
 
     def _hear(self, frame: bytes) -> None:
         """Hear one frame of the user's audio."""
-        self._ear.cover(self._clock.now())
+        frame_ends = self._ear.cover(self._clock.now())
         listener, is_answering = self._listener, self._answering.current is not None
         happening = listener.hear(frame, over_agent=is_answering)
         if self._recording is not None:
-            self._record_user(frame)
+            self._record_user(frame, frame_ends)
         if is_answering and listener.detector.burst_samples:
             self._floor.hear(frame)
         if happening is not None:
@@ -285,9 +285,9 @@ class VoiceSession:
         except Exception as error:  # the edge: somebody else's callback
             logger.error("a listener of this session failed on %s", type(event).__name__, exc_info=error)
 
-    def _record_user(self, frame: bytes) -> None:
+    def _record_user(self, frame: bytes, ends: float) -> None:
         assert self._recording is not None
-        at = round((self._ear.covered - self._started) * SESSION_RATE_HZ) - FRAME_SAMPLES
+        at = round((ends - self._started) * SESSION_RATE_HZ) - FRAME_SAMPLES
         self._recording.user(frame, max(0, at) * self._recording.rate_hz // SESSION_RATE_HZ)
 
     def _record_agent(self, pcm: bytes, at: int) -> None:
