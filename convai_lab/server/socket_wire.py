@@ -55,8 +55,12 @@ class Outbox:
 
     async def send(self, event: Event) -> None:
         """Send one event, unless the client does not want its type."""
-        if events.is_wanted(event["type"], self._client_events, text_only=self._text_only):
+        if self.wants(event["type"]):
             await self._send(events.as_text(event))
+
+    def wants(self, event_type: str) -> bool:
+        """Say whether the client gets events of this type."""
+        return events.is_wanted(event_type, self._client_events, text_only=self._text_only)
 
     async def close(self, code: int, reason: str = "") -> None:
         """Close the connection; harmless when it is closed already."""

@@ -206,8 +206,9 @@ class VoiceSocket:
             self._post(_Letter(event=events.interruption(self.ids.of(turn_id))))
 
     def tell(self, event: Event) -> None:
-        """Send an event after what was sent before."""
-        self._post(_Letter(event=event))
+        """Send an event after what was sent before, if the client wants it."""
+        if self._outbox.wants(event["type"]):
+            self._post(_Letter(event=event))
 
     def _post(self, letter: _Letter) -> None:
         self._letters.append(letter)

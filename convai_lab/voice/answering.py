@@ -198,6 +198,7 @@ class Answering:
             async with aclosing(self._loop.reply()) as stream:
                 async for event in stream:
                     self._take(event, answer)
+                    await asyncio.sleep(0)  # a sentence that is complete is spoken before the rest of the text is read
         finally:
             filler.cancel()
         await self._heard(answer)

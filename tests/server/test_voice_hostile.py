@@ -204,6 +204,9 @@ def test_large_frames_may_hold_audio_and_nothing_else() -> None:
 
 def test_a_client_that_does_not_read_does_not_keep_the_end_waiting(virtual: VirtualClock) -> None:
     class Stuck:
+        def wants(self, event_type: str) -> bool:
+            return True
+
         async def send(self, event: Any) -> None:
             await asyncio.Event().wait()
 
