@@ -64,7 +64,8 @@ class Ear:
         self._late_by, self._is_late = 0.0, False
         self._arrived = now
         self._grace = GRACE_SECS
-        self._least_lag, self._frames = 0.0, 0
+        self._least_lag = self._most_lag = 0.0
+        self._frames = 0
 
     def arrive(self, pcm: bytes, now: float) -> list[bytes]:
         """Take what arrived and return it in frames."""
@@ -88,12 +89,19 @@ class Ear:
             self._late_by -= FRAME_SECS
             return self.covered - self._late_by
         self.covered += FRAME_SECS
-        lag = now - self.covered
-        self._least_lag, self._frames = min(self._least_lag, lag) if self._frames else lag, self._frames + 1
-        if self._frames == DRIFT_FRAMES or lag > MAX_LATE_SECS:
-            self.covered += max(0.0, self._least_lag)
-            self._frames = 0
+        self._follow_clock(now - self.covered)
         return self.covered
+
+    def _follow_clock(self, lag: float) -> None:
+        """Correct slowly what no jitter explains: the user's clock is slower than ours, or faster."""
+        first = self._frames == 0
+        self._least_lag = lag if first else min(self._least_lag, lag)
+        self._most_lag = lag if first else max(self._most_lag, lag)
+        self._frames += 1
+        if self._frames == DRIFT_FRAMES or lag > MAX_LATE_SECS:
+            lead = max(0.0, -self._most_lag)
+            self.covered += max(0.0, self._least_lag) - (min(FRAME_SECS, lead) if lead < MAX_AHEAD_SECS / 2 else 0.0)
+            self._frames = 0
 
     def ahead(self, now: float) -> float:
         """Return how many seconds too fast the audio is coming."""
