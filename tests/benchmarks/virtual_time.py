@@ -11,8 +11,9 @@ import argparse
 import asyncio
 import gc
 import json
+import resource
 import time
-import tracemalloc
+from pathlib import Path
 
 from convai_lab.agents.agent import Agent
 from convai_lab.clock import VirtualClock
@@ -72,33 +73,35 @@ def timed(*, is_always_on: bool, calls: int = 5) -> tuple[float, float]:
     return secs, best
 
 
-def memory_growth_kb(calls: int) -> float:
-    """Return how much more memory is held after so many calls than after the first 50, in kB a call."""
-    for seed in range(WARM_UP):
-        one_call(seed, is_always_on=False)
-    tracemalloc.start()
-    for seed in range(10):  # what one call leaves for the next to replace is no growth
-        one_call(seed, is_always_on=False)
-    gc.collect()
-    before = tracemalloc.get_traced_memory()[0]
-    for seed in range(calls):
-        one_call(seed, is_always_on=False)
-    gc.collect()
-    after = tracemalloc.get_traced_memory()[0]
-    tracemalloc.stop()
-    return (after - before) / 1024 / calls
+def memory_kb(calls: int) -> list[int]:
+    """Return the memory of this process after the first 50 calls, and after so many more."""
+    held = []
+    for first, last in ((0, WARM_UP), (WARM_UP, WARM_UP + calls)):
+        for seed in range(first, last):
+            one_call(seed, is_always_on=False)
+        gc.collect()
+        held.append(_resident_kb())
+    return held
+
+
+def _resident_kb() -> int:
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS"))
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--calls", type=int, default=50, help="calls for the memory measurement, after 50 to warm up")
+    parser.add_argument("--calls", type=int, default=100, help="calls for the memory measurement, after 50 to warm up")
     calls = parser.parse_args().calls
     one_call(0)
     secs, cpu = timed(is_always_on=True)
     quiet_secs, quiet_cpu = timed(is_always_on=False)
     pump = min(pump_secs(secs) for _ in range(3))
     first, second, other = one_call(3), one_call(3), one_call(4)
+    before, after = memory_kb(calls)
     result = {
         "times_real_time": round(secs / cpu),
         "times_real_time_line_quiet": round(quiet_secs / quiet_cpu),
@@ -109,7 +112,8 @@ def main() -> None:
         "turns": len(first.conversation),
         "drift_secs": round(abs(first.secs - other.secs), 6),
         "cpu_secs_for_500_calls": round(500 * cpu, 1),
-        "memory_growth_kb_a_call": round(memory_growth_kb(calls), 2),
+        "memory_kb_after_50_calls": before,
+        f"memory_kb_after_{WARM_UP + calls}_calls": after,
     }
     print(json.dumps(result))
 
