@@ -57,7 +57,6 @@ class Utterance:
     """One utterance in a decoder that nobody else uses meanwhile."""
 
     decoder: Any
-    is_general: bool
     evidence: list[Evidence] = field(default_factory=list)
     """What each section's confidence was computed from; kept for calibration."""
     _words: list[HeardWord] = field(default_factory=list)
@@ -139,7 +138,7 @@ class Utterance:
         words = sum(evidence.words for evidence in self.evidence)
         if not words:
             return None
-        sure = sum(confidence(evidence, is_general=self.is_general) * evidence.words for evidence in self.evidence)
+        sure = sum(confidence(evidence) * evidence.words for evidence in self.evidence)
         return round(sure / words, 3)
 
 

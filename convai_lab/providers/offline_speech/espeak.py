@@ -207,7 +207,8 @@ class _Inbox:
         with self._lock:
             if self.items:
                 return
-            self._waiting = waiting = concurrent.futures.Future()
+            waiting: concurrent.futures.Future[None] = concurrent.futures.Future()
+            self._waiting = waiting
         await asyncio.wait_for(asyncio.wrap_future(waiting), limit_secs)
 
     def _put(self, item: Frame | str) -> None:

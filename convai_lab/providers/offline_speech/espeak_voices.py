@@ -44,7 +44,7 @@ _ALIASES = {
     "zh-hk": "yue",
 }
 _ENGINE_LANGUAGES = frozenset(
-    {  # fmt: skip
+    {
         "af",
         "ar",
         "az",

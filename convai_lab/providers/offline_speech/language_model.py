@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 DOMAIN_WEIGHT = 3.0
 DISCOUNT = 0.5
@@ -50,7 +51,11 @@ class LanguageModel:
         pairs = self._interpolated(2, singles, backoffs[0])
         triples = self._interpolated(3, pairs, backoffs[1])
         singles[(START,)] = 0.0
-        sections = ((1, singles, backoffs[0]), (2, pairs, backoffs[1]), (3, triples, {}))
+        sections: tuple[tuple[int, Any, Any], ...] = (
+            (1, singles, backoffs[0]),
+            (2, pairs, backoffs[1]),
+            (3, triples, {}),
+        )
         lines = ["\\data\\", *(f"ngram {order}={len(grams)}" for order, grams, _ in sections), ""]
         for order, grams, backoff in sections:
             lines += [f"\\{order}-grams:", *(_line(gram, grams[gram], backoff.get(gram)) for gram in sorted(grams)), ""]

@@ -71,7 +71,7 @@ class PocketsphinxStream:
         if not self._connection.listen(self._stream, self):
             self._connection = listening_processes.connection()
             self._connection.listen(self._stream, self)
-        asked = {"folder": str(settings.home() / "speech"), "phrases": list(phrases), "phonemes": {}}
+        asked = {"folder": str(settings.home() / "speech"), "phrases": list(phrases)}
         self._send("open", json.dumps(asked).encode(), fast=fast)
 
     def feed(self, pcm: bytes) -> None:

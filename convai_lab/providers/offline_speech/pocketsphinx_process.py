@@ -10,8 +10,11 @@ from typing import Any
 from convai_lab.providers.offline_speech.child_frames import Frame
 from convai_lab.providers.offline_speech.child_main import Send, serve
 from convai_lab.providers.offline_speech.decoding import Utterance
-from convai_lab.providers.offline_speech.domain_lm import DomainModel, build_model, kept_model
+from convai_lab.providers.offline_speech.domain_lm import DomainModel, build_model, kept_model, missing_words
+from convai_lab.providers.offline_speech.espeak_library import EspeakLibrary
+from convai_lab.providers.offline_speech.installed import is_installed
 
+PRONOUNCING_VOICE = "en-us"
 IDLE_DECODERS = 8
 """So many decoders are kept ready; each takes about 50 MB."""
 
@@ -24,6 +27,7 @@ class PocketsphinxWorker:
         self._open: dict[int, tuple[str, Utterance]] = {}
         self._idle: OrderedDict[int, tuple[str, Any]] = OrderedDict()
         self._said: dict[int, str] = {}
+        self._espeak: EspeakLibrary | None = None
 
     def take(self, frame: Frame) -> None:
         """Do what a message asks for."""
@@ -51,10 +55,18 @@ class PocketsphinxWorker:
     def _opened(self, head: dict[str, Any], body: bytes) -> tuple[str, Utterance]:
         asked = json.loads(body)
         folder, phrases = Path(asked["folder"]), asked["phrases"]
-        model = kept_model(folder, phrases) or build_model(folder, phrases, asked["phonemes"])
+        model = kept_model(folder, phrases) or build_model(folder, phrases, self._phonemes(missing_words(phrases)))
         key = f"{model.lm} {model.dictionary} {head['fast']}"
         self._send({"op": "model", "id": head["id"], "unknown": list(model.unknown), "words": model.words})
-        return key, Utterance(decoder=self._decoder(key, model, fast=bool(head["fast"])), is_general=model.is_general)
+        return key, Utterance(decoder=self._decoder(key, model, fast=bool(head["fast"])))
+
+    def _phonemes(self, words: list[str]) -> dict[str, list[str]]:
+        """Ask espeak-ng how words are said that the dictionary does not know; without it they stay unknown."""
+        if not words or not is_installed("espeakng_loader"):
+            return {}
+        if self._espeak is None:
+            self._espeak = EspeakLibrary()
+        return {word: self._espeak.phonemes(word, PRONOUNCING_VOICE) for word in words}
 
     def _decoder(self, key: str, model: DomainModel, *, fast: bool) -> Any:
         for number, (kept, decoder) in self._idle.items():
