@@ -11,7 +11,7 @@ import json
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, is_dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from convai_lab.agents.agent import Agent
 from convai_lab.clock import VirtualClock
@@ -21,9 +21,10 @@ from convai_lab.dialogue.conversation_loop import ConversationLoop
 from convai_lab.dialogue.tool_runner import ToolRunner
 from convai_lab.providers.base import LLM, SpeechEngines
 from convai_lab.providers.stub_speech import StubTTS, stub_engines
+from convai_lab.testing.caller_steps import Cough, HangUp, Noise, Play, Press, Say, Stay, Step, Type, barge_in
 from convai_lab.testing.fake_llm import FakeLLM, Scripted
 from convai_lab.voice import events
-from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, mix, noise, silence
+from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, mix, noise
 from convai_lab.voice.recording import Recording
 from convai_lab.voice.session import VoiceSession
 from convai_lab.voice.transport import AgentAudio, MemoryTransport
@@ -32,75 +33,9 @@ REACTION_SECS = 0.5
 """A caller speaks so long after the agent is done."""
 PATIENCE_SECS = 30.0
 """A caller waits so long for the agent, then goes on with the script."""
-COUGH_SECS = 0.25
 SHORTEST_SECS = 1e-5
 """A virtual clock counts microseconds: less than this may never pass."""
 CALLER_VOICE = "caller"
-
-
-class Say(NamedTuple):
-    """Say something: when the agent is done, or at an instant `at`, or once the agent has said `word` words."""
-
-    text: str
-    at: float | None = None
-    word: int | None = None
-
-
-class Cough(NamedTuple):
-    """Cough: when the agent is done, at an instant, or once the agent has said `word` words."""
-
-    at: float | None = None
-    word: int | None = None
-    secs: float = COUGH_SECS
-    dbfs: float = -20.0
-
-
-class Stay(NamedTuple):
-    """Say nothing for so long."""
-
-    secs: float
-
-
-class Noise(NamedTuple):
-    """Let there be noise at this level from now on; None is quiet."""
-
-    dbfs: float | None
-
-
-class Play(NamedTuple):
-    """Let the agent hear these bytes: 16-bit PCM at 16 kHz, in chunks of `chunk_bytes` at the pace of speech."""
-
-    pcm: bytes
-    at: float | None = None
-    word: int | None = None
-    chunk_bytes: int = FRAME_BYTES
-
-
-class Press(NamedTuple):
-    """Press keys of the telephone."""
-
-    keys: str
-
-
-class Type(NamedTuple):
-    """Type a message instead of saying it."""
-
-    text: str
-
-
-class HangUp(NamedTuple):
-    """Hang up now, or once the agent has said `word` words; without this step the caller does so at the end."""
-
-    word: int | None = None
-
-
-Step = Say | Cough | Stay | Noise | Play | Press | Type | HangUp | str
-"""What a caller does; a plain text is said when the agent is done."""
-
-
-def barge_in(text: str, *, word: int) -> Say:
-    """Return the step of saying something once the agent has said `word` words."""
-    return Say(text, word=word)
 
 
 @dataclass(frozen=True)
@@ -441,5 +376,4 @@ __all__ = [
     "Type",
     "barge_in",
     "hold_call",
-    "silence",
 ]
