@@ -18,9 +18,9 @@ OUT = Path(__file__).parent / "audio"
 EDGE_SECS = 0.3
 
 TEXTS = {
-    "order": ("Sarah", "Where is my order one two three four?"),
+    "order": ("Daniel", "Where is my order one two three four?"),
     "address": ("Sarah", "Can I change the address?"),
-    "booking": ("Daniel", "I would like to book a table for four people on Friday at seven."),
+    "booking": ("Daniel", "I would like to book a table for four people on Friday."),
 }
 """The name of each file, the voice, and what is said."""
 
