@@ -30,6 +30,9 @@ LOW_CONFIDENCE = 0.5
 LOW_CONFIDENCE_MARK = "low_confidence"
 """Marks a user's turn of which the recogniser was not sure."""
 
+PAUSES_TO_SPEAK = 3
+"""So often others may run before the first sound is out: the voice begins, and the transport sends."""
+
 Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 
@@ -46,6 +49,7 @@ class Answer:
     is_cut: bool = False
     skipped: bool = False
     turns_before: int = 0
+    pauses: int = 0
     task: asyncio.Task[None] | None = None
 
     @property
@@ -198,10 +202,17 @@ class Answering:
             async with aclosing(self._loop.reply()) as stream:
                 async for event in stream:
                     self._take(event, answer)
-                    await asyncio.sleep(0)  # a sentence that is complete is spoken before the rest of the text is read
+                    await self._let_speak(answer)
         finally:
             filler.cancel()
         await self._heard(answer)
+
+    async def _let_speak(self, answer: Answer) -> None:
+        """Let the first sentence be spoken before the rest of the text is read: it is all there at once, sometimes."""
+        speech = answer.speech
+        if speech is not None and speech.first_sentence_at is not None and answer.pauses < PAUSES_TO_SPEAK:
+            answer.pauses += 1
+            await asyncio.sleep(0)
 
     def _take(self, event: replies.ReplyEvent, answer: Answer) -> None:
         """Do what one event of the reply asks for."""

@@ -128,6 +128,8 @@ class Utterance:
 
     def __init__(self, open_stream: Callable[[], ASRStream], *, start: int, over_agent: bool) -> None:
         self.start, self.end = start, start
+        self.audible_end = start
+        """Where the user's voice ended in the audio; `end` is where voice activity noticed, and turns are decided."""
         self.over_agent = over_agent
         """Whether the agent was speaking when it began."""
         self.asr_asked_at: float | None = None
@@ -262,7 +264,7 @@ class Listener:
     def _begin(self, over_agent: bool) -> Happening:
         self._endpointer, self._text, self._text_at = Endpointer(self.turn), "", self.position
         self.utterance = Utterance(self._stream, start=self.detector.burst_start, over_agent=over_agent)
-        self.utterance.end = self.detector.last_speech
+        self._follow(self.utterance)
         self._feed_preroll(self.utterance)
         return "started"
 
@@ -274,12 +276,16 @@ class Listener:
         if utterance.is_paused:
             return self._in_pause(utterance, frame)
         utterance.feed(frame)
-        utterance.end = max(utterance.end, self.detector.last_speech)
+        self._follow(utterance)
         quiet = self.position - utterance.end
         if quiet >= self._pause or self._is_long(utterance):
             utterance.pause(self._now)
             return "paused"
         return self._given_up(utterance)
+
+    def _follow(self, utterance: Utterance) -> None:
+        utterance.end = max(utterance.end, self.detector.last_speech)
+        utterance.audible_end = max(utterance.audible_end, self.detector.last_audible)
 
     def _is_long(self, utterance: Utterance) -> bool:
         """Say whether to cut here a piece of an utterance that has no pause: between words if there is a chance."""
@@ -289,7 +295,7 @@ class Listener:
     def _in_pause(self, utterance: Utterance, frame: bytes) -> Happening | None:
         self._preroll.append(frame)
         if self.detector.burst_samples >= self._open:
-            utterance.end = self.detector.last_speech
+            self._follow(utterance)
             self._feed_preroll(utterance)
             return "resumed"
         if self.detector.burst_samples:

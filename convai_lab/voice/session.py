@@ -213,7 +213,7 @@ class VoiceSession:
 
     def _answer_to(self, utterance: Utterance) -> None:
         """Answer a turn of the user that is over."""
-        start, end = self._instant(utterance.start), self._instant(utterance.end)
+        start, end = self._instant(utterance.start), self._instant(utterance.audible_end)
         self._answering.utterance(utterance, start_at=start, end_at=end)
         self._mouth.release()
         self._change("thinking")
@@ -353,6 +353,8 @@ class VoiceSession:
         for said in () if self._loop.ended else self._floor.waiting:
             try:
                 async with self._clock.timeout(LAST_WORDS_SECS):
-                    await self._answering.commit(said, self._instant(said.start), self._instant(said.end), answer=None)
+                    await self._answering.commit(
+                        said, self._instant(said.start), self._instant(said.audible_end), answer=None
+                    )
             except (TimeoutError, ConvaiLabError) as error:
                 logger.warning("the user's last words were not recognised: %s", error)

@@ -15,7 +15,7 @@ from contextlib import aclosing
 from convai_lab.clock import Clock
 from convai_lab.errors import ConvaiLabError
 from convai_lab.providers.base import TTS, Mark
-from convai_lab.voice.audio import SAMPLE_BYTES, Resampler
+from convai_lab.voice.audio import SAMPLE_BYTES, Resampler, first_audible
 from convai_lab.voice.playout import Playout, Word
 from convai_lab.voice.sentences import Sentence, SentenceSplitter
 from convai_lab.voice.transport import AgentAudio, CharTime, Transport
@@ -124,6 +124,7 @@ class Speech:
         self.first_sentence_at: float | None = None
         self.tts_asked_at: float | None = None
         self.tts_first_at: float | None = None
+        self._quiet, self._is_audible = 0, False
         self.playout = Playout(mouth.rate_hz)
         self.is_stopped = False
         self.on_audible: Callable[[], None] = lambda: None
@@ -165,8 +166,9 @@ class Speech:
 
     @property
     def starts_at(self) -> int | None:
-        """Return the instant of the first audible sample; None when nothing was sent."""
-        return self.playout.first_at
+        """Return the instant of the first audible sample, past the silence with which engines begin; None: not sent."""
+        first = self.playout.first_at
+        return None if first is None else first + self._quiet
 
     async def heard(self) -> None:
         """Wait until the speech is complete and all of it was played."""
@@ -259,6 +261,10 @@ class Speech:
             return
         if self.tts_first_at is None:
             self.tts_first_at = self._mouth.clock.now()
+        if not self._is_audible:
+            found = first_audible(pcm)
+            self._quiet += len(pcm) // SAMPLE_BYTES if found is None else found
+            self._is_audible = found is not None
         self._line += pcm
         self.playout.make(len(pcm) // SAMPLE_BYTES)
         self._send()

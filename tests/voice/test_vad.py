@@ -88,3 +88,25 @@ def test_words_are_speech() -> None:
     detector.hear(StubTTS().render("hello there")[0])
     assert detector.is_speech
     assert secs_of(detector.burst_samples) > 0.5
+
+
+def test_the_end_of_speech_is_where_the_sound_ends_not_where_the_engine_notices() -> None:
+    class Slow:
+        """Goes on hearing speech for 80 ms after it ended, as real engines do."""
+
+        name, rate_hz, hop = "slow", 16000, 320
+
+        def __init__(self) -> None:
+            self._left = 0
+
+        def probability(self, frame: bytes) -> float:
+            self._left = 4 if any(frame) else self._left - 1
+            return 1.0 if self._left > 0 else 0.0
+
+        def reset(self) -> None:
+            self._left = 0
+
+    detector = SpeechDetector(Slow())
+    detector.hear(tone(300, 0.5) + bytes(2 * 3200))
+    assert detector.last_speech == 8000 + 3 * 320
+    assert detector.last_audible == 8000
