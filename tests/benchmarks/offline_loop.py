@@ -4,7 +4,10 @@ A caller with an embedded voice speaks 50 sentences in real time, microphone noi
 socket, to a platform with all embedded engines and a canned model. Both ends are measured in the sound itself: the
 last loud frame that was sent, and the first loud sample of what came back. The stages are the platform's own account.
 
-`python tests/benchmarks/offline_loop.py [--turns 50]` prints one line of JSON; it takes four minutes.
+A misheard last word ("... confirmation really") makes an unfinished sentence, which is given more time in mode
+``turn``; in mode ``silence`` words do not count.
+
+`python tests/benchmarks/offline_loop.py [--turns 50] [--mode turn]` prints one line of JSON; it takes four minutes.
 """
 
 from __future__ import annotations
@@ -94,6 +97,7 @@ async def call(url: str, turns: int) -> tuple[list[float], list[str]]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--turns", type=int, default=50)
+    parser.add_argument("--mode", choices=["turn", "silence"], default="turn", help="whether words count too")
     parser.add_argument("--serve", action="store_true")
     given = parser.parse_args()
     if given.serve:
@@ -117,6 +121,7 @@ def main() -> None:
     print(
         json.dumps(
             {
+                "mode": given.mode,
                 "turns": len(ms),
                 "median_ms": round(statistics.median(ms)),
                 "p95_ms": round(percentile(ms, 0.95)),
