@@ -38,6 +38,7 @@ def test_every_python_example_runs_when_pasted_in_order(tmp_path: Path) -> None:
         [sys.executable, "-c", PASTE],
         input=json.dumps(_blocks("python")),
         env={**os.environ, "IPYTHONDIR": str(tmp_path)},
+        cwd=README.parent,
         capture_output=True,
         text=True,
         check=False,
