@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,8 @@ def test_every_wrong_cell_fails_in_a_notebook_that_is_tested(tmp_path: Path, mon
     command = [sys.executable, "-m", "pytest", "--nbval-lax", "-q", "-rfp", "-p", "no:cacheprovider", "-c", os.devnull]
     monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path / "home"))
     said = subprocess.run([*command, str(path)], capture_output=True, text=True, check=False).stdout
-    outcomes = {line.rpartition("Cell ")[2]: line.split()[0] for line in said.splitlines() if "::Cell " in line}
+    outcomes = {
+        number: outcome for outcome, number in re.findall(r"^(PASSED|FAILED) \S*::Cell (\d+)", said, re.MULTILINE)
+    }
     wanted = ["PASSED", *["FAILED"] * len(WRONG), "PASSED"]
     assert [outcomes[str(number)] for number in range(len(wanted))] == wanted, said
