@@ -132,7 +132,7 @@ def test_every_example_of_every_magic_can_be_read(entry) -> None:  # type: ignor
     for example in entry.magic.examples:
         first = example.splitlines()[0]
         line = first.split("%", 1)[1].lstrip("%").removeprefix(entry.magic.name)
-        entry.magic.parse(line, NAMESPACE)
+        assert not entry.magic.parse(line, NAMESPACE).wants_help
 
 
 def test_help_is_asked_for_with_two_dashes() -> None:
