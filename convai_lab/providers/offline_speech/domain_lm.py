@@ -2,7 +2,7 @@
 
 A language model and a dictionary cut to its words, made from the phrases of an agent and the filler that every caller
 says, kept on disk by a hash of what they were made from. A decoder with them is ready after 12 ms of CPU; with the
-full dictionary after 240 (measured; an older machine took 12 s). Without phrases there is nothing to bind it to: then
+full dictionary after 240 (measured; an earlier run gave 12 s). Without phrases there is nothing to bind it to: then
 the general English model that comes with pocketsphinx is used, with the dictionary cut to its 10,000 likeliest words,
 which is as good (11 % of words wrong in ten short recordings, both) and costs half as much.
 """
