@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from convai_lab.providers.offline_speech.child_process import stop_speech_processes
     from convai_lab.providers.offline_speech.confidence import LOW_CONFIDENCE
     from convai_lab.providers.offline_speech.espeak import EspeakTTS
-    from convai_lab.providers.offline_speech.pocketsphinx import PocketsphinxASR, PocketsphinxStream
+    from convai_lab.providers.offline_speech.pocketsphinx import PocketsphinxASR, PocketsphinxStream, Vocabulary
     from convai_lab.providers.offline_speech.silero import SileroVAD
 
 _HERE = {
@@ -22,6 +22,7 @@ _HERE = {
     "PocketsphinxASR": "pocketsphinx",
     "PocketsphinxStream": "pocketsphinx",
     "SileroVAD": "silero",
+    "Vocabulary": "pocketsphinx",
     "stop_speech_processes": "child_process",
 }
 
@@ -31,6 +32,7 @@ __all__ = [
     "PocketsphinxASR",
     "PocketsphinxStream",
     "SileroVAD",
+    "Vocabulary",
     "stop_speech_processes",
 ]
 

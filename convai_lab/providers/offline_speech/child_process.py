@@ -65,8 +65,8 @@ class Connection:
 
     @property
     def streams(self) -> int:
-        """Return how many streams it is serving."""
-        return len(self._listeners)
+        """Return how many streams it is serving, the owner's own (0) not counted."""
+        return len(self._listeners) - (0 in self._listeners)
 
     def listen(self, stream: int, listener: Listener) -> bool:
         """Give the frames of a stream to `listener` from now on; false when the process is already gone."""
@@ -170,6 +170,11 @@ class ProcessPool:
         self.module, self.most = module, most
         self._processes = [SpeechProcess(module)]
         self._lock = threading.Lock()
+        _pools.append(self)
+
+    def after_fork(self) -> None:
+        """Be usable in a forked child."""
+        self._lock = threading.Lock()
 
     def connection(self) -> Connection:
         """Return a run with nothing to do, or a new one up to the limit, or the least busy one."""
@@ -222,11 +227,14 @@ def _ending(process: subprocess.Popen[bytes]) -> str:
 
 
 _processes: list[SpeechProcess] = []
+_pools: list[ProcessPool] = []
 
 
 def _after_fork() -> None:
     for process in _processes:
         process.after_fork()
+    for pool in _pools:
+        pool.after_fork()
 
 
 atexit.register(stop_speech_processes)

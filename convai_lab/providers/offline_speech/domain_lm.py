@@ -1,10 +1,10 @@
 """Domain LM: which words and sentences does the recogniser expect, and where are they kept?
 
-A language model and a dictionary cut to its words, made from the phrases of an agent and the filler that every caller
-says, kept on disk by a hash of what they were made from. A decoder with them is ready after 12 ms of CPU; with the
-full dictionary after 240 (measured; an earlier run gave 12 s). Without phrases there is nothing to bind it to: then
-the general English model that comes with pocketsphinx is used, with the dictionary cut to its 10,000 likeliest words,
-which is as good (11 % of words wrong in ten short recordings, both) and costs half as much.
+A language model and a dictionary cut to its words, made from the phrases of an agent and the filler that every
+caller says, kept on disk by a hash of what they were made from. A decoder with them is ready in 15 to 40 ms; with
+the full dictionary it took 12 s (measured). Without phrases there is nothing to bind it to: then the general English
+model that comes with pocketsphinx is used, with the dictionary cut to its 10,000 likeliest words, which is as good
+(11 % of words wrong in ten short recordings, both) and costs half as much.
 """
 
 from __future__ import annotations
@@ -22,15 +22,18 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from convai_lab.providers.offline_speech.filler import filler_sentences
-from convai_lab.providers.offline_speech.language_model import DOMAIN_WEIGHT, LanguageModel
+from convai_lab.providers.offline_speech.filler import everyday_sentences, number_sentences
+from convai_lab.providers.offline_speech.language_model import LanguageModel
 from convai_lab.providers.offline_speech.pronunciation import arpabet
 from convai_lab.providers.offline_speech.spoken_forms import spoken_forms
 
-FORMAT = 1
+FORMAT = 2
 """Changed whenever what is written changes, so that nothing older is read."""
 BACKGROUND_WORDS = 1000
 GENERAL_WORDS = 10_000
+NUMBER_WEIGHT = 0.25
+LEAST_PHRASE_WEIGHT = 3.0
+"""How often a phrase counts when there are many of them; few ones count together as much as all filler."""
 LONGEST_WORD = 40
 KEPT_MODELS = 40
 LOG_BASE = 1.0001
@@ -54,13 +57,13 @@ def model_key(phrases: Sequence[str]) -> str:
     """Return the name under which a model is kept: a hash of all that it is made from."""
     import pocketsphinx
 
-    made_from = [FORMAT, getattr(pocketsphinx, "__version__", ""), sorted(set(phrases)), filler_sentences()]
+    made_from = [FORMAT, getattr(pocketsphinx, "__version__", ""), sorted(set(phrases)), *_filler()]
     return hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:32]
 
 
 def missing_words(phrases: Sequence[str]) -> list[str]:
-    """Return the words of the phrases that the dictionary does not know."""
-    wanted = {word for sentence in _sentences(phrases) for word in sentence}
+    """Return the words of the phrases that the dictionary does not know and that are short enough to be words."""
+    wanted = {word for sentence in _sentences(phrases) for word in sentence if len(word) <= LONGEST_WORD}
     return sorted(wanted - {word for word, _ in _entries(wanted)})
 
 
@@ -133,12 +136,16 @@ def _write(place: Path, phrases: Sequence[str], phonemes: Mapping[str, Sequence[
 
 def _write_domain(place: Path, sentences: list[list[str]], guessed: Mapping[str, str]) -> tuple[int, list[str]]:
     wanted = {word for sentence in sentences for word in sentence}
-    usual = {word for sentence in filler_words() for word in sentence}
+    everyday, numbers = _filler()
+    usual = {word for sentence in (*everyday, *numbers) for word in sentence}
     known = {word for word, _ in _entries(wanted | usual)} | set(guessed)
     model = LanguageModel(dict(_likeliest(BACKGROUND_WORDS)))
-    model.add([word for word in sentence if word in known] for sentence in filler_words())
+    for filler, weight in ((everyday, 1.0), (numbers, NUMBER_WEIGHT)):
+        model.add(([word for word in sentence if word in known] for sentence in filler), weight=weight)
+    filler_weight = len(everyday) + NUMBER_WEIGHT * len(numbers)
     for sentence in sentences:  # what stands on both sides of a word nobody can say does not follow each other
-        model.add(_known_stretches(sentence, known), weight=DOMAIN_WEIGHT)
+        stretches = _known_stretches(sentence, known)
+        model.add(stretches, weight=max(LEAST_PHRASE_WEIGHT, filler_weight / len(sentences)))
     (place / "words.lm").write_text(model.arpa(), encoding="utf-8")
     words = _write_dictionary(place, dict.fromkeys(model.vocabulary, 0.0), guessed)
     return words, sorted(wanted - known)
@@ -166,9 +173,10 @@ def _sentences(phrases: Sequence[str]) -> list[list[str]]:
 
 
 @cache
-def filler_words() -> tuple[tuple[str, ...], ...]:
-    """Return the filler's sentences as words."""
-    return tuple(tuple(sentence.split()) for sentence in filler_sentences())
+def _filler() -> tuple[tuple[tuple[str, ...], ...], tuple[tuple[str, ...], ...]]:
+    """Return the filler's sentences as words: the everyday ones, and the numbers."""
+    everyday, numbers = everyday_sentences(), number_sentences()
+    return tuple(tuple(said.split()) for said in everyday), tuple(tuple(said.split()) for said in numbers)
 
 
 def _drop_old(folder: Path) -> None:

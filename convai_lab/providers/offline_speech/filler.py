@@ -1,6 +1,7 @@
 """Filler: what does any caller of any agent say, whatever the agent is for?
 
-These sentences are mixed into every domain language model, once each; the domain's own phrases count more.
+These sentences are mixed into every domain language model; the domain's own phrases count more, and numbers less:
+there are many of them here, and noise sounds like "five" to a recogniser that expects digits.
 """
 
 from __future__ import annotations
@@ -177,15 +178,17 @@ _TEENS = (
 )
 
 
-def filler_sentences() -> list[str]:
-    """Return the sentences, in lower case, among them every digit after every other, as in a number read out."""
-    said = _SENTENCES.split("\n")
-    for first in range(10):  # every digit after every other, and runs of three
+def everyday_sentences() -> list[str]:
+    """Return what everybody says, in lower case."""
+    return [sentence for sentence in _SENTENCES.split("\n") if sentence]
+
+
+def number_sentences() -> list[str]:
+    """Return numbers as they are read out; every digit comes after every other, also in runs of three."""
+    said = [row for tens in _TEENS for row in tens.split()]
+    for first in range(10):
         said += [" ".join(_DIGITS[(first + step * place) % 10] for place in range(3)) for step in range(10)]
         said.append(f"{_DIGITS[first]} oh {_DIGITS[first]}")
-    for row in _TEENS:
-        said += row.split()
     for tens in _TEENS[1].split():
         said += [f"{tens} {unit}" for unit in _DIGITS[1:]]
-    said += [f"{unit} hundred" for unit in _DIGITS[1:]]
-    return [sentence for sentence in said if sentence]
+    return said + [f"{unit} hundred" for unit in _DIGITS[1:]]

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-DOMAIN_WEIGHT = 3.0
 DISCOUNT = 0.5
 BACKGROUND_SHARE = 0.1
 MOST_BACKED_OFF = 0.9
