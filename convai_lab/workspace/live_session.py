@@ -1,0 +1,126 @@
+"""Live session: a voice conversation that goes on while this process does other things.
+
+`Workspace.start_session(agent, voice=True)` returns one at once. The sound is not in this process: it travels between
+a page and the platform process, or, where that cannot be, as pieces that the `media` line passes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+
+from convai_lab.agents.agent import Agent
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.workspace.live_events import EngineNames, LiveEvent, LiveState
+from convai_lab.workspace.media_line import MediaLine
+
+OnLiveEvent = Callable[[LiveEvent], object]
+
+
+class LiveSession:
+    """A live voice conversation. Every call may be made from any thread; none but `wait` and `use_agent` waits.
+
+    Callbacks run on the background loop's thread, in order, and must not block. The session ends when `end` is
+    called, when the other side ends it, when nobody refers to it any more (a subscription counts), or with the
+    process.
+
+    Example::
+
+        session = ws.start_session("support", voice=True)
+        session.say("Where is my order?")
+        session.end()
+        session.wait()
+    """
+
+    media: MediaLine
+
+    @property
+    def agent(self) -> Agent:
+        """Return the agent that speaks, with its version; after `use_agent`, the new one."""
+        raise NotImplementedError
+
+    @property
+    def conversation_id(self) -> str:
+        """Return the id under which the platform records this; "" until it is known."""
+        raise NotImplementedError
+
+    @property
+    def state(self) -> LiveState:
+        """Return what the session is doing."""
+        raise NotImplementedError
+
+    @property
+    def end_reason(self) -> str | None:
+        """Return why the session ended, in words; None while it goes on."""
+        raise NotImplementedError
+
+    @property
+    def platform(self) -> str:
+        """Return ``local``, ``elevenlabs``, or the URL of the platform."""
+        raise NotImplementedError
+
+    @property
+    def engines(self) -> EngineNames:
+        """Return what serves the session."""
+        raise NotImplementedError
+
+    @property
+    def conversation(self) -> Conversation:
+        """Return the record as it stands; after the end, the stored one with all metrics."""
+        raise NotImplementedError
+
+    @property
+    def is_muted(self) -> bool:
+        """Say whether the agent hears silence."""
+        raise NotImplementedError
+
+    def say(self, text: str) -> None:
+        """Say something in writing; the agent stops speaking and answers. What it says comes as events."""
+        raise NotImplementedError
+
+    def context(self, text: str) -> None:
+        """Tell the agent something without asking it to answer."""
+        raise NotImplementedError
+
+    def mute(self, on: bool = True) -> None:
+        """Let the agent hear silence; `mute(False)` lets it hear the user again."""
+        raise NotImplementedError
+
+    def end(self) -> None:
+        """Begin to end the session; harmless when it is over. `wait` returns the record."""
+        raise NotImplementedError
+
+    def wait(self, timeout_secs: float | None = None) -> Conversation:
+        """Wait until the session is over and recorded, and return the record; an interrupt leaves it running.
+
+        Raises:
+            TimeoutError: It is not over yet.
+        """
+        raise NotImplementedError
+
+    async def ended(self) -> Conversation:
+        """Do what `wait` does, awaited on any loop."""
+        raise NotImplementedError
+
+    def use_agent(self, agent: Agent) -> None:
+        """Let the session go on with this agent from its next turn, which is marked ``live_edit``; waits for the answer.
+
+        Raises:
+            NotSupportedError: The platform is not ours: there a session keeps the agent that it began with.
+        """
+        raise NotImplementedError
+
+    def subscribe(self, callback: OnLiveEvent) -> Callable[[], None]:
+        """Hear every event from now on; returns the function that ends it."""
+        raise NotImplementedError
+
+    def __enter__(self) -> LiveSession:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.end()
+
+    def __repr__(self) -> str:
+        return f"<LiveSession {self.conversation_id or 'not started'} ({self.state})>"
