@@ -1,0 +1,1 @@
+"""Experiments: which agent is better, and is it luck?"""

@@ -1,0 +1,332 @@
+"""Comparison: which variant is better, and is it luck?
+
+`compare` holds every scenario with every variant, as often as asked, and returns a `Comparison`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from convai_lab import background
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.errors import InvalidValueError, NotFoundError
+from convai_lab.experiments.trial import TrialResult, median
+from convai_lab.experiments.variant import Variant
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+    from convai_lab.experiments.estimate import Estimate
+    from convai_lab.simulation.scenario import Scenario
+    from convai_lab.workspace.workspace import Workspace
+
+Stopped = Literal["max_cost", "interrupted", "decided"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunFacts:
+    """How a comparison was run: what a reader needs to believe it, and to repeat it.
+
+    `planned` trials were asked for; `fresh` were held now, `cached` were found in the journal. `faults` counts
+    trials that failed through somebody else, by party. `cost_usd` is what this run cost as far as it is known, with
+    simulated users, judges and what was asked in vain; `unpriced` names the models whose price is not known.
+    """
+
+    seed: int = 0
+    trials: int = 1
+    mode: str = "text"
+    simulated_user: str = ""
+    judge: str | None = None
+    planned: int = 0
+    fresh: int = 0
+    cached: int = 0
+    faults: Mapping[str, int] = field(default_factory=dict)
+    models_served: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    offline: tuple[str, ...] = ()
+    """Variants that spoke without a language model."""
+    cost_usd: float = 0.0
+    cached_cost_usd: float = 0.0
+    unpriced: tuple[str, ...] = ()
+    price_date: str | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    stopped: Stopped | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences for whoever reads the results: what was left out, and how to go on."""
+    source: str = ""
+    """Where the scenarios came from."""
+    journal: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Comparison:
+    """What `compare` found: every trial, and what can honestly be said about them.
+
+    Iterating gives the trials, ordered by scenario, trial and variant. Conversations stay on disk until asked for.
+
+    Example::
+
+        result = compare([agent, agent.with_changes(llm="gpt-4o-mini")], "scenarios.yaml", trials=5)
+        result.verdict
+        result.conversation("gpt-4o-mini", "order_on_its_way", 0)
+    """
+
+    trials: tuple[TrialResult, ...]
+    variants: tuple[Variant, ...]
+    scenarios: tuple[Scenario, ...]
+    baseline: str
+    facts: RunFacts = field(default_factory=RunFacts)
+    find_conversation: Callable[[str], Conversation | None] = field(default=lambda _: None, repr=False)
+    """Reads the conversation of a trial's key from where it is kept."""
+
+    def __iter__(self) -> Iterator[TrialResult]:
+        return iter(self.trials)
+
+    def __len__(self) -> int:
+        return len(self.trials)
+
+    def __repr__(self) -> str:
+        names = ", ".join(v.name for v in self.variants)
+        return (
+            f"Comparison({names}: {len(self.trials)} of {self.facts.planned} trials, {len(self.scenarios)} scenarios)"
+        )
+
+    def __str__(self) -> str:
+        from convai_lab.experiments import summary
+
+        return summary.comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        from convai_lab.experiments import html
+
+        return html.comparison_html(self)
+
+    @property
+    def variant_names(self) -> tuple[str, ...]:
+        """The names of the variants, in the order in which they were given."""
+        return tuple(variant.name for variant in self.variants)
+
+    @property
+    def challengers(self) -> tuple[str, ...]:
+        """The variants that are compared with the baseline."""
+        return tuple(name for name in self.variant_names if name != self.baseline)
+
+    @cached_property
+    def df(self) -> pd.DataFrame:
+        """One row for each trial.
+
+        Columns: ``variant``, ``scenario``, ``trial``, ``seed``, ``success`` (missing when it cannot be said),
+        ``failed_party``, ``reason``, ``checks_passed``, ``checks``, ``criteria_met``, ``criteria``, ``turns``,
+        ``ended_by``, ``ttft_ms``, ``reply_ms``, ``voice_to_voice_ms`` (medians over the trial's replies),
+        ``input_tokens``, ``output_tokens``, ``cost_usd``, ``simulator_cost_usd``, ``judge_cost_usd``,
+        ``model_served``, ``conversation_id``.
+        """
+        import pandas as pd
+
+        rows = [_row(trial) for trial in self.trials]
+        return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+
+    def trial(self, variant: str, scenario: str, trial: int = 0) -> TrialResult:
+        """Return one trial.
+
+        Raises:
+            NotFoundError: There is none; the message says what there is.
+        """
+        found = self._by_id.get((variant, scenario, trial))
+        if found is None:
+            raise NotFoundError(
+                f"there is no trial {trial} of {variant!r} in {scenario!r}: variants are "
+                f"{', '.join(self.variant_names)}; trials count from 0 to {self.facts.trials - 1}"
+            )
+        return found
+
+    def conversation(self, variant: str, scenario: str, trial: int = 0) -> Conversation:
+        """Return the conversation of one trial, read from where it is kept.
+
+        Raises:
+            NotFoundError: There is no such trial, or its conversation is gone.
+        """
+        found = self.trial(variant, scenario, trial)
+        conversation = found.conversation or self.find_conversation(found.key)
+        if conversation is None:
+            where = f" ({self.facts.journal})" if self.facts.journal else ""
+            raise NotFoundError(f"the conversation of this trial is not in the journal any more{where}")
+        return conversation
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return one row for each variant: success with its interval, reliability, latency, cost, failures."""
+        from convai_lab.experiments import leaderboard
+
+        return leaderboard.leaderboard_df(self)
+
+    def differences(self) -> pd.DataFrame:
+        """Return one row for each challenger: its difference to the baseline, paired, clustered and corrected."""
+        from convai_lab.experiments import differences
+
+        return differences.differences_df(self)
+
+    def power(self) -> pd.DataFrame:
+        """Return what this many trials could have seen, and how many more scenarios it would take."""
+        from convai_lab.experiments import differences
+
+        return differences.power_df(self)
+
+    def flips(self) -> pd.DataFrame:
+        """Return the scenarios in which a challenger succeeded and the baseline did not, and the other way round."""
+        from convai_lab.experiments import flips
+
+        return flips.flips_df(self)
+
+    @property
+    def verdict(self) -> Any:
+        """Say in one sentence who is better, or that they are tied and what could have been seen."""
+        from convai_lab.experiments import verdict
+
+        return verdict.verdict_of(self)
+
+    def plot_forest(self, **options: Any) -> Axes:
+        """Plot every challenger's difference to the baseline with its interval."""
+        from convai_lab.experiments import plots
+
+        return plots.plot_forest(self, **options)
+
+    def plot_flips(self, **options: Any) -> Axes:
+        """Plot the success of each scenario under both variants, as pairs."""
+        from convai_lab.experiments import plots
+
+        return plots.plot_flips(self, **options)
+
+    def plot_quality(self, against: Literal["latency", "cost"] = "latency", **options: Any) -> Axes:
+        """Plot success against latency or cost."""
+        from convai_lab.experiments import plots
+
+        return plots.plot_quality(self, against=against, **options)
+
+    def save(self, path: str | Path, **options: Any) -> Path:
+        """Write everything into one file that can be reopened without keys; see `convai_lab.load`."""
+        from convai_lab.experiments import bundle
+
+        return bundle.save(self, path, **options)
+
+    @cached_property
+    def _by_id(self) -> dict[tuple[str, str, int], TrialResult]:
+        return {trial.id: trial for trial in self.trials}
+
+
+def compare(
+    variants: Any,
+    scenarios: Any,
+    *,
+    trials: int = 1,
+    baseline: str | None = None,
+    judge: Any = None,
+    simulated_user: Any = None,
+    concurrency: int | None = None,
+    max_cost: float | None = 1.0,
+    seed: int = 0,
+    executor: Any = "local",
+    progress: Any = True,
+    journal: str | Path | None = None,
+    cassette: Any = None,
+    mode: Literal["text", "voice"] = "text",
+    workspace: Workspace | None = None,
+    stop: Literal["decided"] | None = None,
+    allow_offline: bool = False,
+    dry_run: bool = False,
+) -> Comparison | Estimate:
+    """Hold every scenario with every variant, grade the conversations, and return what can be said about them."""
+    return background.run(
+        acompare(
+            variants,
+            scenarios,
+            trials=trials,
+            baseline=baseline,
+            judge=judge,
+            simulated_user=simulated_user,
+            concurrency=concurrency,
+            max_cost=max_cost,
+            seed=seed,
+            executor=executor,
+            progress=progress,
+            journal=journal,
+            cassette=cassette,
+            mode=mode,
+            workspace=workspace,
+            stop=stop,
+            allow_offline=allow_offline,
+            dry_run=dry_run,
+        )
+    )
+
+
+async def acompare(variants: Any, scenarios: Any, **options: Any) -> Comparison | Estimate:
+    """Do what `compare` does, awaited."""
+    raise InvalidValueError("is not built yet", field="compare")
+
+
+_COLUMNS: Mapping[str, Any] = {
+    "variant": "object",
+    "scenario": "object",
+    "trial": "int64",
+    "seed": "int64",
+    "success": "boolean",
+    "failed_party": "object",
+    "reason": "object",
+    "checks_passed": "int64",
+    "checks": "int64",
+    "criteria_met": "int64",
+    "criteria": "int64",
+    "turns": "int64",
+    "ended_by": "object",
+    "ttft_ms": "float64",
+    "reply_ms": "float64",
+    "voice_to_voice_ms": "float64",
+    "input_tokens": "Int64",
+    "output_tokens": "Int64",
+    "cost_usd": "float64",
+    "simulator_cost_usd": "float64",
+    "judge_cost_usd": "float64",
+    "model_served": "object",
+    "conversation_id": "object",
+}
+
+
+def _row(trial: TrialResult) -> tuple[Any, ...]:
+    told = [check for check in trial.checks if check.passed is not None]
+    return (
+        trial.variant,
+        trial.scenario_id,
+        trial.trial,
+        trial.seed,
+        trial.success,
+        trial.failed_party,
+        trial.reason,
+        sum(bool(check.passed) for check in told),
+        len(told),
+        sum(result.value == "success" for result in trial.criteria.values()),
+        len(trial.criteria),
+        trial.turns,
+        trial.ended_by,
+        median(trial.ttft_ms),
+        median(trial.reply_ms),
+        median(trial.voice_to_voice_ms),
+        trial.input_tokens,
+        trial.output_tokens,
+        trial.cost_usd,
+        trial.simulator_cost_usd,
+        trial.judge_cost_usd,
+        trial.model_served,
+        trial.conversation_id,
+    )
+
+
+def ordered(
+    trials: Sequence[TrialResult], scenarios: Sequence[str], variants: Sequence[str]
+) -> tuple[TrialResult, ...]:
+    """Return trials by scenario, trial and variant, whatever the order in which they ended."""
+    places = {name: at for at, name in enumerate(scenarios)}, {name: at for at, name in enumerate(variants)}
+    return tuple(sorted(trials, key=lambda t: (places[0][t.scenario_id], t.trial, places[1][t.variant])))
