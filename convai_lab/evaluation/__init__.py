@@ -1,0 +1,1 @@
+"""Evaluation: was the conversation good, and how sure are we?"""
