@@ -27,6 +27,7 @@ from convai_lab.voice.listening import Utterance
 from convai_lab.voice.speaking import Mouth, Speech
 
 LOW_CONFIDENCE = 0.5
+"""Below this the words are likelier wrong than right: every recogniser's confidence is a likelihood of being right."""
 LOW_CONFIDENCE_MARK = "low_confidence"
 """Marks a user's turn of which the recogniser was not sure."""
 
@@ -56,6 +57,13 @@ class Answer:
     def text(self) -> str:
         """Return what the agent has been saying in it."""
         return self.speeches[-1].text if self.speeches else ""
+
+
+def likelihood(confidence: object) -> float | None:
+    """Return a recogniser's confidence if it is one, from 0 to 1; a plug-in may return anything."""
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
+        return None
+    return float(confidence)
 
 
 class Answering:
@@ -128,9 +136,10 @@ class Answering:
             "asr_engine": self._asr_name,
         }
         if isinstance(final, Final):
-            self._emit(events.UserFinal(final.text, final.confidence))
-            unsure = final.confidence is not None and final.confidence < LOW_CONFIDENCE
-            details |= {"asr_confidence": final.confidence, "marks": (LOW_CONFIDENCE_MARK,) if unsure else ()}
+            sure = likelihood(final.confidence)
+            self._emit(events.UserFinal(final.text, sure))
+            unsure = sure is not None and sure < LOW_CONFIDENCE
+            details |= {"asr_confidence": sure, "marks": (LOW_CONFIDENCE_MARK,) if unsure else ()}
             self._user_said(answer, final.text, details)
             return True
         self._user_said(answer, "", {**details, "error": final})

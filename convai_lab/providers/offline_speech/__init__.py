@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from convai_lab.providers.offline_speech.child_process import stop_speech_processes
-    from convai_lab.providers.offline_speech.confidence import LOW_CONFIDENCE
     from convai_lab.providers.offline_speech.espeak import EspeakTTS
     from convai_lab.providers.offline_speech.pocketsphinx import PocketsphinxASR, PocketsphinxStream, Vocabulary
     from convai_lab.providers.offline_speech.silero import SileroVAD
 
 _HERE = {
     "EspeakTTS": "espeak",
-    "LOW_CONFIDENCE": "confidence",
     "PocketsphinxASR": "pocketsphinx",
     "PocketsphinxStream": "pocketsphinx",
     "SileroVAD": "silero",
@@ -27,7 +25,6 @@ _HERE = {
 }
 
 __all__ = [
-    "LOW_CONFIDENCE",
     "EspeakTTS",
     "PocketsphinxASR",
     "PocketsphinxStream",

@@ -6,20 +6,19 @@ and that they do not cover what was loud. The weights are a logistic regression 
 by real speakers (clean, padded, with noise at 10 dB; each with domains that contain its sentence and with domains
 that do not), 66 of unrelated speech and 96 of synthetic callers. On recordings that were left out of the fit, right
 and wrong are told apart with an area under the curve of .97.
+
+So 0.5 is where right and wrong are equally likely. On those recordings 10 % of the sentences that are right fall below
+it, and 8 % of those that are wrong stay above. On the ten short ones: with a domain that contains the sentence 10 of
+10 are right, at 0.90 or more; with one that does not, the wrong ones are at 0.19 or less. On 160 sentences spoken by
+four synthetic voices, measured afterwards: with their domain 73 came out right and none of them is below it, of the 17
+with a third of the words wrong 13 are; with another domain 156 of the 160 are. Without any phrases it is a weak hint
+(area under the curve .80).
 """
 
 from __future__ import annotations
 
 import math
 from typing import NamedTuple
-
-LOW_CONFIDENCE = 0.5
-"""Below this, a caller should be asked again.
-
-On those recordings 10 % of the sentences that are right fall below it, and 8 % of those that are wrong stay above.
-On the ten short ones: with a domain that contains the sentence 10 of 10 are right, at 0.73 or more; with one that
-does not, the wrong ones are at 0.19 or less. Without any phrases it is a weak hint (area under the curve .80).
-"""
 
 STEADY_DB = 6.5
 """Steady noise stays below this contrast (2 to 6 dB), speech above it (8 dB and more, also in loud noise)."""
