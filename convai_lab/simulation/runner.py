@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from concurrent.futures import Executor
+from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool
 from convai_lab.clock import Clock
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.dialogue.conversation_loop import OUT_OF_TIME, ConversationLoop
+from convai_lab.dialogue.reply import ReplyDone
+from convai_lab.errors import ProviderError
 from convai_lab.providers.base import LLM, Usage
-from convai_lab.simulation.faults import Fault
+from convai_lab.simulation.faults import Fault, Party, fault_of, tool_faults
 from convai_lab.simulation.scenario import Scenario
-from convai_lab.simulation.simulated_user import SimulatedUser
+from convai_lab.simulation.simulated_tools import SimulatedToolRunner, ToolDesk, ToolEntry, ToolState
+from convai_lab.simulation.simulated_user import Move, SimulatedUser
+
+__all__ = ["Ending", "Fault", "SimulatedConversation", "ToolEntry", "ToolState", "run_conversation"]
+
+MOVE_SECS = 120.0
+"""A simulated user may think so long."""
 
 Ending = Literal[
     "goal_reached", "gave_up", "script_over", "agent", "max_turns", "max_duration", "agent_fault", "provider_fault",
@@ -22,29 +33,15 @@ Ending = Literal[
 ]  # fmt: skip
 """Why a simulated conversation ended; ``agent`` is an end of the call or a transfer by the agent."""
 
-
-@dataclass(frozen=True)
-class ToolEntry:
-    """One tool call of a simulated conversation: `by` says who answered, a mock, a function or nobody."""
-
-    name: str
-    arguments: Mapping[str, Any]
-    result: Any = None
-    is_error: bool = False
-    by: Literal["mock", "function", "none"] = "mock"
-
-
-@dataclass(frozen=True)
-class ToolState:
-    """What tools did: the calls in order, and the invented world at the end."""
-
-    calls: tuple[ToolEntry, ...] = ()
-    state: Mapping[str, Any] = field(default_factory=dict)
+_ENDED_BY_USER = ("goal_reached", "gave_up", "script_over")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SimulatedConversation:
-    """One simulated conversation and what is known about how it went."""
+    """One simulated conversation and what is known about how it went.
+
+    `simulator_cost_usd` is None when the price of the simulated user's model is not known.
+    """
 
     conversation: Conversation
     tool_state: ToolState
@@ -52,6 +49,20 @@ class SimulatedConversation:
     faults: tuple[Fault, ...] = ()
     simulator_cost_usd: float | None = 0.0
     simulator_usage: Usage = field(default_factory=Usage)
+
+
+@dataclass
+class Expenses:
+    """What a simulated user used and cost; a cost that is not known once makes the whole unknown."""
+
+    usage: Usage = field(default_factory=Usage)
+    cost_usd: float | None = 0.0
+
+    def add(self, move: Move) -> None:
+        """Count one move."""
+        if move.usage is not None:
+            self.usage = Usage(*(_sum(a, b) for a, b in zip(self.usage, move.usage, strict=True)))
+        self.cost_usd = None if self.cost_usd is None or move.cost_usd is None else self.cost_usd + move.cost_usd
 
 
 async def run_conversation(
@@ -66,5 +77,149 @@ async def run_conversation(
     tool_executor: Executor | None = None,
     conversation_id: str | None = None,
 ) -> SimulatedConversation:
-    """Hold one conversation in process and return its record; only cancellation is raised."""
-    raise NotImplementedError
+    """Hold one conversation in process and return its record; only cancellation is raised.
+
+    On a `VirtualClock` the same agent, scenario, seed and answers of the models give the same record, byte for byte.
+
+    Args:
+        agent: Who answers.
+        scenario: Who calls, and why.
+        llm: The model that speaks for the agent.
+        user: Who plays the caller.
+        seed: What chance depends on; it is kept in the record and sent to the model.
+        clock: What time it is.
+        tools: Python functions of client tools that have no mocks.
+        tool_executor: The threads these run in; those of the event loop, when None.
+        conversation_id: The id of the record; a new one, when None.
+    """
+    desk = ToolDesk(mocks=scenario.mocks, state=scenario.state, tools=tools, executor=tool_executor, clock=clock)
+    loop = ConversationLoop(
+        agent=agent,
+        conversation=new_conversation(
+            agent, scenario, seed=seed, conversation_id=conversation_id or clock.new_id("conv_")
+        ),
+        llm=llm,
+        tools=SimulatedToolRunner(agent, desk=desk, clock=clock),
+        clock=clock,
+    )
+    run = _Run(loop, scenario, user, desk, clock)
+    try:
+        ended_by = await run.talk()
+    except asyncio.CancelledError:
+        await loop.end("cancelled", by="system")
+        raise
+    return await run.result(ended_by)
+
+
+def new_conversation(agent: Agent, scenario: Scenario, *, seed: int, conversation_id: str) -> Conversation:
+    """Return the record of a simulated conversation before its first turn."""
+    return Conversation(
+        id=conversation_id,
+        agent_id=agent.id or agent.name,
+        agent_name=agent.name,
+        source="simulated",
+        status="initiated",
+        scenario=scenario.id,
+        seed=seed,
+        turns=scenario.history,
+        variables=scenario.variables,
+        tags=scenario.tags,
+        language=scenario.language,
+    )
+
+
+class _Run:
+    """One conversation under way."""
+
+    def __init__(
+        self, loop: ConversationLoop, scenario: Scenario, user: SimulatedUser, desk: ToolDesk, clock: Clock
+    ) -> None:
+        self._loop, self._scenario, self._user, self._desk, self._clock = loop, scenario, user, desk, clock
+        self._faults: list[Fault] = []
+        self._expenses = Expenses()
+
+    async def talk(self) -> Ending:
+        """Let both sides speak in turn until one of them ends it."""
+        if not await self._opened():
+            return "agent_fault"
+        turns = 0
+        while turns < self._scenario.max_turns:
+            move = await self._next_move()
+            if move is None:
+                return "simulator_fault"
+            if move.text is None:
+                return move.stop or "script_over"
+            self._loop.user_said(move.text)
+            turns += 1
+            if turns >= self._scenario.max_turns and not move.stop:
+                return "max_turns"
+            turns += 1
+            if ended := await self._answered():
+                return ended
+            if move.stop:
+                return move.stop
+        return "max_turns"
+
+    async def result(self, ended_by: Ending) -> SimulatedConversation:
+        """Close the record and return all that is known."""
+        by = "agent" if ended_by == "agent" else "user" if ended_by in _ENDED_BY_USER else "system"
+        reason = "transfer_to_number" if self._desk.transferred else ended_by
+        conversation = await self._loop.end(reason, by=by, failed=ended_by.endswith("_fault"))
+        return SimulatedConversation(
+            conversation=conversation,
+            tool_state=self._desk.final(),
+            ended_by=ended_by,
+            faults=tuple(self._faults),
+            simulator_cost_usd=self._expenses.cost_usd,
+            simulator_usage=self._expenses.usage,
+        )
+
+    async def _opened(self) -> bool:
+        try:
+            await self._loop.open()
+        except Exception as error:  # the edge: one trial
+            self._blame("agent", error)
+            return False
+        return True
+
+    async def _next_move(self) -> Move | None:
+        """Ask the simulated user; None when it failed, which is noted."""
+        try:
+            async with self._clock.timeout(MOVE_SECS):
+                move = await self._user.next_move(self._loop.conversation, self._scenario)
+        except TimeoutError:
+            self._faults.append(Fault("simulator", "timeout", f"no next turn within {MOVE_SECS:g} seconds"))
+            return None
+        except Exception as error:  # the edge: one trial
+            self._blame("simulator", error)
+            return None
+        self._expenses.add(move)
+        if move.fault is not None:
+            self._faults.append(Fault("simulator", move.fault, move.detail))
+            return None
+        return move
+
+    async def _answered(self) -> Ending | None:
+        """Let the agent answer; returns why the conversation is over, or None when it goes on."""
+        try:
+            async with aclosing(self._loop.reply()) as events:
+                async for event in events:
+                    if isinstance(event, ReplyDone):
+                        intended = frozenset(self._desk.intended_errors)
+                        self._faults.extend(tool_faults(event.turn, intended=intended))
+        except ProviderError as error:
+            self._blame("provider", error)
+            return "provider_fault"
+        except Exception as error:  # the edge: one trial
+            self._blame("provider", error)
+            return "provider_fault"
+        if self._loop.ended:
+            return "max_duration" if self._loop.end_reason == OUT_OF_TIME else "agent"
+        return "agent" if self._desk.transferred else None
+
+    def _blame(self, party: Party, error: BaseException) -> None:
+        self._faults.append(fault_of(error, party))
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return other if one is None else one if other is None else one + other

@@ -23,6 +23,9 @@ MAX_TURNS = 1000
 MAX_ITEMS = 10_000
 LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 
+HISTORY = "history"
+"""Marks turns that were given at the start; nobody is judged by them."""
+
 FIELD_NAMES = tuple(field.name for field in fields(Scenario))
 
 
@@ -68,7 +71,7 @@ def _unknown(name: str, given: Mapping[str, Any]) -> InvalidValueError:
 
 def _id(value: Any, opening: str) -> str:
     if _is_number(value):
-        value = f"{value}"
+        value = _number_text(value)
     if value is None or value == "":
         value = "_".join(re.findall(r"[^\W_]+", opening.lower()))[:SLUG_CHARS].strip("_")
         if not value:
@@ -84,7 +87,7 @@ def _text(_name: str, value: Any, where: str) -> str:
     if value is None:
         return ""
     if _is_number(value):
-        return f"{value}"
+        return _number_text(value)
     if not isinstance(value, str):
         raise InvalidValueError(f"must be a text, got {shown(value)}: put it in quotes", field=where)
     if len(value) > MAX_TEXT_CHARS:
@@ -183,7 +186,7 @@ def _history(_name: str, value: Any, where: str) -> tuple[Turn, ...]:
 
 def _turn(value: Any, where: str) -> Turn:
     if isinstance(value, Turn):
-        return value
+        return value.with_changes(marks=tuple(dict.fromkeys((*value.marks, HISTORY))))
     told = dict(value) if isinstance(value, Mapping) else {}
     if "role" in told:
         told = {told["role"]: told.get("text", told.get("message"))}
@@ -192,7 +195,8 @@ def _turn(value: Any, where: str) -> Turn:
         raise InvalidValueError(
             f"must be `user: what was said` or `agent: what was said`, got {shown(value)}", field=where
         )
-    return Turn(role="user" if role == "user" else "agent", text=_text("history", text, where))
+    said = _text("history", text, where)
+    return Turn(role="user" if role == "user" else "agent", text=said, marks=(HISTORY,))
 
 
 def _language(_name: str, value: Any, where: str) -> str | None:
@@ -218,6 +222,11 @@ def _plain(value: Any, where: str) -> Any:
     if too_big := oversize(value):
         raise InvalidValueError(too_big, field=where)
     return plain_json(value)
+
+
+def _number_text(value: Any) -> str:
+    """Return 1234 for 1234.0, which a column of numbers with gaps makes of it."""
+    return f"{int(value)}" if float(value).is_integer() else f"{value}"
 
 
 def _is_number(value: Any) -> bool:

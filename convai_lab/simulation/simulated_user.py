@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import InvalidValueError
@@ -30,6 +30,7 @@ class Move:
     cost_usd: float | None = 0.0
 
 
+@runtime_checkable
 class SimulatedUser(Protocol):
     """Somebody who talks to the agent.
 
@@ -37,7 +38,9 @@ class SimulatedUser(Protocol):
     one object can hold many conversations at once and go on with a conversation that it did not begin.
     """
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What tables call it."""
 
     async def next_move(self, conversation: Conversation, scenario: Scenario) -> Move:
         """Return what the user does after the last turn."""
@@ -89,7 +92,7 @@ def find_user(
         return ScriptedUser()
     if isinstance(spec, str):
         return LLMUser((find_llm or _registered)(spec), seed=seed)
-    if hasattr(spec, "next_move"):
+    if isinstance(spec, SimulatedUser):
         return spec
     if isinstance(spec, LLM):
         return LLMUser(spec, seed=seed)
@@ -101,7 +104,7 @@ def find_user(
     )
 
 
-def _registered(name: str) -> Any:
+def _registered(name: str) -> LLM:
     from convai_lab.providers.registry import find_llm
 
     return find_llm(name)
