@@ -27,7 +27,9 @@ STAGES = (
     ("endpointing_ms", "endpointing", "#868e96", ""),
     ("asr_ms", "speech recognition", "#1098ad", "//"),
     ("llm_ttft_ms", "model: first token", "#5f3dc4", ""),
+    ("first_sentence_ms", "model: first sentence", "#b197fc", "xx"),
     ("tts_ttfb_ms", "voice: first byte", "#e8590c", "\\\\"),
+    ("playout_ms", "playout", "#ffc078", "--"),
     ("unexplained_ms", "unexplained", "#ffffff", ".."),
 )
 """The stages of the waterfall: column, name, colour and hatching."""

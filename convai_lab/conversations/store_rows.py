@@ -10,6 +10,7 @@ from typing import Any
 
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.cost import TurnCost, cost_of_turn, total_cost
+from convai_lab.conversations.plain_turns import is_plain
 from convai_lab.conversations.turn import Turn
 from convai_lab.conversations.wire_format import (
     conversation_from_wire,
@@ -104,10 +105,12 @@ def header_columns(c: Conversation) -> dict[str, Any]:
 
 
 def turn_columns(turn: Turn) -> dict[str, Any]:
-    """Return what is stored of a turn, after checking that it can be read back."""
+    """Return what is stored of a turn, after making sure that it can be read back."""
     with _not_too_deep("turn"):
-        body = scrub(json_text(turn_to_wire(turn), field="turn"))
-        read = turn_from_wire(json.loads(body), "turn")
+        written = json_text(turn_to_wire(turn), field="turn")
+        body = scrub(written)
+        is_sure = body == written and is_plain(turn)
+        read = turn if is_sure else turn_from_wire(json.loads(body), "turn")
     tools = list(dict.fromkeys(call.name for call in read.tool_calls))
     cost = cost_of_turn(read)
     return {

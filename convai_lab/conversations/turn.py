@@ -43,13 +43,20 @@ class TurnMetrics:
     `llm_ttft_ms` is the time to the first token of the turn's first request, `llm_total_ms` the time in the model
     over all requests of the turn, `tool_ms` the time in tools, `total_ms` from the end of the user's turn to the
     end of the reply's text. Tokens and cost are sums over all requests of the turn.
+
+    In a spoken reply `voice_to_voice_ms` is the wait from the end of the user's voice to the agent's first sound. Its
+    stages follow each other: `endpointing_ms`, `asr_ms`, `llm_ttft_ms`, `first_sentence_ms` (from the first token
+    until a sentence could be spoken), `tts_ttfb_ms`, `playout_ms` (from the voice's first byte to its first audible
+    sample); `unexplained_ms` is the rest of it.
     """
 
     endpointing_ms: float | None = None
     asr_ms: float | None = None
     llm_ttft_ms: float | None = None
     llm_total_ms: float | None = None
+    first_sentence_ms: float | None = None
     tts_ttfb_ms: float | None = None
+    playout_ms: float | None = None
     voice_to_voice_ms: float | None = None
     unexplained_ms: float | None = None
     tool_ms: float | None = None

@@ -11,6 +11,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, NamedTuple
 
 from convai_lab.errors import InvalidValueError
@@ -61,7 +62,7 @@ class Row:
     required: bool = False
     lossless: bool = False
 
-    @property
+    @cached_property
     def is_faithful(self) -> bool:
         """Whether the platform keeps exactly what is written."""
         return self.lossless or (bool(self.path) and self.read is None and self.write is _as_is)
@@ -104,7 +105,11 @@ def write_fields(
     own: dict[str, Any] = {}
     for row in rows:
         wanted = values[row.field]
-        if row.path and (dig(doc, row.path) is ABSENT or not _same(_quietly(doc, row), wanted)):
+        if not row.path:
+            if not _same(row.default, wanted):
+                own[row.field] = row.own(wanted)
+            continue
+        if dig(doc, row.path) is ABSENT or not _same(_quietly(doc, row), wanted):
             _put(doc, row.path, row.write(wanted))
         if not row.is_faithful and not _same(_quietly(doc, row), wanted):
             own[row.field] = row.own(wanted)
@@ -128,6 +133,8 @@ def dig(doc: Any, path: Sequence[str]) -> Any:
 
 def copied(value: Any) -> Any:
     """Return a copy of JSON that shares nothing that could be changed."""
+    if value is None or isinstance(value, (str, int, float)):
+        return value
     if isinstance(value, Mapping):
         return {key: copied(item) for key, item in value.items()}
     return [copied(item) for item in value] if isinstance(value, (list, tuple)) else value

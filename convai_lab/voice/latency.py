@@ -52,9 +52,9 @@ _STAGES: tuple[tuple[str, Instant | None, Instant], ...] = (
     ("playout", "tts_first_byte", "audible"),
 )
 """Every stage with the instants at which it begins and ends; where the beginning is unknown, it is the end of the
-stage before it."""
+stage before it. A stage that begins where another ends was not measured unless that end was."""
 
-_IN_METRICS = ("endpointing", "asr", "llm_ttft", "tts_ttfb")
+_ENDS = frozenset(ends for _, _, ends in _STAGES)
 
 
 @dataclass
@@ -98,20 +98,22 @@ class ReplyLatency:
     def metrics(self, measured: TurnMetrics | None = None) -> TurnMetrics:
         """Return `measured` (the turn's metrics so far) with the times of the voice, None where not measured.
 
-        `endpointing_ms + asr_ms + llm_ttft_ms + tts_ttfb_ms + unexplained_ms == voice_to_voice_ms`, exactly; a stage
-        that was not measured is left out of the sum, and its time is unexplained. A reply that became audible before
+        The stages and `unexplained_ms` add up to `voice_to_voice_ms`, exactly; a stage that was not measured is left
+        out of the sum, and its time is unexplained. A reply that became audible before
         the user had stopped speaking has no voice-to-voice latency, nor has one that was never heard or answers
         typed text; the model's own figure then stays.
         """
         measured, steps, total = measured or TurnMetrics(), self._steps(), self._total_steps()
-        known = {name: _millis(steps[name]) for name in _IN_METRICS}
-        unexplained = None if total is None else total - sum(steps[name] or 0 for name in _IN_METRICS)
+        known = {name: _millis(waited) for name, waited in steps.items()}
+        unexplained = None if total is None else total - sum(waited or 0 for waited in steps.values())
         return replace(
             measured,
             endpointing_ms=known["endpointing"],
             asr_ms=known["asr"],
             llm_ttft_ms=measured.llm_ttft_ms if total is None and known["llm_ttft"] is None else known["llm_ttft"],
+            first_sentence_ms=known["first_sentence"],
             tts_ttfb_ms=known["tts_ttfb"],
+            playout_ms=known["playout"],
             voice_to_voice_ms=_millis(total),
             unexplained_ms=_millis(unexplained),
         )
@@ -128,7 +130,7 @@ class ReplyLatency:
             audible = None
         for name, begins, ends in _STAGES:
             begin, end = (self._at(begins) if begins else None), self._at(ends)
-            if end is None or (begin is None and done is None):
+            if end is None or (begin is None and (done is None or begins in _ENDS)):
                 waited[name] = None
                 continue
             limit = end if audible is None else min(end, audible)

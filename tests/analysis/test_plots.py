@@ -25,7 +25,14 @@ def _close_figures() -> Iterator[None]:
 
 def _voice() -> Conversation:
     metrics = TurnMetrics(
-        endpointing_ms=400, asr_ms=50, llm_ttft_ms=200, tts_ttfb_ms=80, voice_to_voice_ms=760, unexplained_ms=30
+        endpointing_ms=400,
+        asr_ms=50,
+        llm_ttft_ms=100,
+        first_sentence_ms=90,
+        tts_ttfb_ms=80,
+        playout_ms=10,
+        voice_to_voice_ms=760,
+        unexplained_ms=30,
     )
     turns = (
         Turn(role="user", text="Hi", start_secs=0.0, end_secs=1.0),

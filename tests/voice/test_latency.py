@@ -13,7 +13,9 @@ from convai_lab.conversations.turn import TurnMetrics
 from convai_lab.errors import InvalidValueError
 from convai_lab.voice.latency import INSTANTS, ReplyLatency
 
-FIELDS = ("endpointing_ms", "asr_ms", "llm_ttft_ms", "tts_ttfb_ms", "voice_to_voice_ms", "unexplained_ms")
+STAGES = ("endpointing_ms", "asr_ms", "llm_ttft_ms", "first_sentence_ms", "tts_ttfb_ms", "playout_ms")
+ENDS = ("endpoint", "asr_final", "llm_first_token", "first_sentence", "tts_first_byte", "audible")
+FIELDS = (*STAGES, "voice_to_voice_ms", "unexplained_ms")
 TYPICAL = {
     "speech_ended": 10.0,
     "endpoint": 10.4,
@@ -40,7 +42,7 @@ def values(metrics: TurnMetrics) -> tuple[float | None, ...]:
 
 
 def test_every_stage_of_a_plain_reply_is_told() -> None:
-    assert values(timed(**TYPICAL).metrics()) == (400, 100, 200, 100, 875, 75)
+    assert values(timed(**TYPICAL).metrics()) == (400, 100, 200, 50, 100, 25, 875, 0)
     assert [(stage.name, stage.ms) for stage in timed(**TYPICAL).stages()] == [
         ("endpointing", 400),
         ("asr", 100),
@@ -53,7 +55,7 @@ def test_every_stage_of_a_plain_reply_is_told() -> None:
 
 def test_recognition_that_was_done_before_the_endpoint_cost_nothing() -> None:
     times = timed(**{**TYPICAL, "asr_asked": 10.2, "asr_final": 10.35, "llm_asked": 10.4, "llm_first_token": 10.6})
-    assert values(times.metrics()) == (400, 0, 200, 100, 875, 175)
+    assert values(times.metrics()) == (400, 0, 200, 150, 100, 25, 875, 0)
 
 
 def test_recognition_that_ended_after_the_endpoint_costs_only_what_stuck_out() -> None:
@@ -67,26 +69,34 @@ def test_a_model_asked_before_the_endpoint_costs_only_what_was_waited_for() -> N
 
 def test_time_that_no_stage_explains_is_unexplained() -> None:
     times = timed(**{**TYPICAL, "llm_asked": 10.6, "tts_asked": 10.8})
-    assert values(times.metrics()) == (400, 100, 100, 50, 875, 225)
+    assert values(times.metrics()) == (400, 100, 100, 50, 50, 25, 875, 150)
 
 
 def test_where_a_stage_began_is_the_end_of_the_one_before_unless_told() -> None:
     times = timed(speech_ended=1.0, endpoint=1.4, asr_final=1.5, llm_first_token=1.75, tts_first_byte=2.0, audible=2.0)
-    assert values(times.metrics()) == (400, 100, 250, 250, 1000, 0)
+    assert values(times.metrics()) == (400, 100, 250, None, 250, 0, 1000, 0)
 
 
 def test_nothing_measured_is_nothing_and_never_zero() -> None:
-    assert values(ReplyLatency().metrics()) == (None,) * 6
+    assert values(ReplyLatency().metrics()) == (None,) * 8
     assert {stage.ms for stage in ReplyLatency().stages()} == {None}
 
 
-@pytest.mark.parametrize("missing", ["endpoint", "asr_final", "llm_first_token", "tts_first_byte"])
-def test_a_stage_that_was_not_measured_is_unexplained_time(missing: str) -> None:
-    times = timed(**{name: at for name, at in TYPICAL.items() if name != missing})
-    metrics = times.metrics()
-    assert [metrics.endpointing_ms, metrics.asr_ms, metrics.llm_ttft_ms, metrics.tts_ttfb_ms].count(None) == 1
-    assert metrics.voice_to_voice_ms == 875
-    assert sum(value or 0 for value in values(metrics)[:4]) + (metrics.unexplained_ms or 0) == 875
+@pytest.mark.parametrize(
+    ("missing", "unknown", "unexplained"),
+    [
+        ("endpoint", {"endpointing_ms"}, 400),
+        ("asr_final", {"asr_ms"}, 100),
+        ("llm_first_token", {"llm_ttft_ms", "first_sentence_ms"}, 250),
+        ("first_sentence", {"first_sentence_ms"}, 50),
+        ("tts_first_byte", {"tts_ttfb_ms", "playout_ms"}, 125),
+    ],
+)
+def test_a_stage_that_was_not_measured_is_unexplained_time(missing: str, unknown: set[str], unexplained: float) -> None:
+    metrics = timed(**{name: at for name, at in TYPICAL.items() if name != missing}).metrics()
+    assert {name for name in STAGES if getattr(metrics, name) is None} == unknown
+    assert (metrics.voice_to_voice_ms, metrics.unexplained_ms) == (875, unexplained)
+    assert sum(getattr(metrics, name) or 0 for name in STAGES) + unexplained == 875
 
 
 @pytest.mark.parametrize("missing", ["speech_ended", "audible"])
@@ -138,7 +148,7 @@ def test_stages_and_unexplained_make_voice_to_voice_exactly_and_nothing_is_negat
     if whole is not None and unexplained is not None:
         assert sum(stage for stage in stages if stage is not None) + unexplained == whole
         assert whole == pytest.approx((instants["audible"] - instants["speech_ended"]) * 1000, abs=0.25)
-    for name, ends in (("endpointing_ms", "endpoint"), ("asr_ms", "asr_final"), ("tts_ttfb_ms", "tts_first_byte")):
+    for name, ends in zip(STAGES, ENDS, strict=True):
         assert ends in instants or getattr(metrics, name) is None
 
 
@@ -147,6 +157,7 @@ def test_the_whole_waterfall_fits_into_voice_to_voice(instants: dict[str, float]
     times = timed(**instants)
     whole = times.metrics().voice_to_voice_ms
     assert all(stage.ms is None or stage.ms >= 0 for stage in times.stages())
+    assert [stage.ms for stage in times.stages()] == list(values(times.metrics())[:6])
     if whole is not None:
         assert sum(stage.ms or 0 for stage in times.stages()) <= whole
 

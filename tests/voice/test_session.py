@@ -71,9 +71,9 @@ def test_every_agent_turn_carries_a_waterfall_that_adds_up() -> None:
         engines=lambda clock: stub_engines(clock, finish_secs=0.1, first_byte_secs=0.06),
     )
     m = held.conversation[2].metrics
-    assert (m.endpointing_ms, m.asr_ms, m.llm_ttft_ms, m.tts_ttfb_ms) == (400, 0, 300, 60)
-    parts = (m.endpointing_ms, m.asr_ms, m.llm_ttft_ms, m.tts_ttfb_ms, m.unexplained_ms)
-    assert sum(part or 0 for part in parts) == m.voice_to_voice_ms
+    assert (m.endpointing_ms, m.asr_ms, m.llm_ttft_ms, m.first_sentence_ms) == (400, 0, 300, 150)
+    assert (m.tts_ttfb_ms, m.playout_ms, m.unexplained_ms) == (60, 0, 0)
+    assert m.voice_to_voice_ms == 400 + 300 + 150 + 60
     assert m.voice_to_voice_ms == 400 + 300 + 150 + 60
 
 
