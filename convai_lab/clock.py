@@ -16,7 +16,7 @@ import secrets
 import selectors
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Clock(Protocol):
     async def sleep(self, secs: float) -> None:
         """Wait for `secs` seconds of this clock."""
 
-    def timeout(self, secs: float | None) -> contextlib.AbstractAsyncContextManager[None]:
+    def timeout(self, secs: float | None) -> contextlib.AbstractAsyncContextManager[object]:
         """Raise TimeoutError in the body if it takes longer than `secs` seconds; None means no limit."""
 
     async def outside(self, call: Callable[[], Awaitable[T]], *, took: float | None = None) -> T:
@@ -65,11 +65,9 @@ class SystemClock:
         """Wait for `secs` seconds."""
         await asyncio.sleep(secs)
 
-    @contextlib.asynccontextmanager
-    async def timeout(self, secs: float | None) -> AsyncIterator[None]:
+    def timeout(self, secs: float | None) -> contextlib.AbstractAsyncContextManager[object]:
         """Raise TimeoutError in the body if it takes longer than `secs` seconds."""
-        async with asyncio.timeout(secs):
-            yield
+        return asyncio.timeout(secs)
 
     async def outside(self, call: Callable[[], Awaitable[T]], *, took: float | None = None) -> T:  # noqa: ARG002
         """Await `call()`; real time passes by itself."""
@@ -120,12 +118,10 @@ class VirtualClock:
         self._require_own_loop()
         await asyncio.sleep(secs)
 
-    @contextlib.asynccontextmanager
-    async def timeout(self, secs: float | None) -> AsyncIterator[None]:
+    def timeout(self, secs: float | None) -> contextlib.AbstractAsyncContextManager[object]:
         """Raise TimeoutError in the body if it takes longer than `secs` virtual seconds."""
         self._require_own_loop()
-        async with asyncio.timeout(secs):
-            yield
+        return asyncio.timeout(secs)
 
     async def outside(self, call: Callable[[], Awaitable[T]], *, took: float | None = None) -> T:
         """Run `call()` on a real loop while this clock stands still, then let it pass by what it took.

@@ -6,6 +6,7 @@ which shows itself as stars, and `scrub()` removes every known key from a text b
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -189,10 +190,16 @@ def scrub(text: str) -> str:
     with _lock:
         known = set(_seen)
     known.update(value for name in KEY_VARIABLES if len(value := os.environ.get(name, "").strip()) >= SHORTEST_SECRET)
-    for value in sorted(known, key=len, reverse=True):  # one key may be the beginning of another
-        for spelling in {value, quote(value, safe=""), json.dumps(value)[1:-1]}:
-            text = text.replace(spelling, STARS)
+    for spelling in _spellings(frozenset(known)):
+        text = text.replace(spelling, STARS)
     return KEY_SHAPES.sub(STARS, text)
+
+
+@functools.lru_cache(maxsize=1)
+def _spellings(secrets: frozenset[str]) -> tuple[str, ...]:
+    """Return how secrets may be written, the longest secret first: one may be the beginning of another."""
+    ordered = sorted(secrets, key=len, reverse=True)
+    return tuple(dict.fromkeys(s for v in ordered for s in (v, quote(v, safe=""), json.dumps(v)[1:-1])))
 
 
 def _from_keyring(variable: str) -> str | None:

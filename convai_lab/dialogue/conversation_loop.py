@@ -206,13 +206,14 @@ class ConversationLoop:
                 yield ReplyDone(turn)
                 return
 
-    def interrupt(self, heard_text: str) -> Turn | None:
-        """Note that the user interrupted the last agent turn and heard only this much of it.
+    def interrupt(self, heard_text: str, **measured: Any) -> Turn | None:
+        """Note that the user interrupted the last agent turn and heard only this much of it, and what was measured.
 
         Returns:
             The changed turn, or None when the agent has not said anything yet.
         """
-        return self.amend(text_heard=user_text(heard_text), interrupted=True, interrupted_at_secs=self._record.secs())
+        heard, at = user_text(heard_text), self._record.secs()
+        return self.amend(**{"text_heard": heard, **measured, "interrupted": True, "interrupted_at_secs": at})
 
     def amend(self, **changes: Any) -> Turn | None:
         """Change the last agent turn by what was measured after it: speech, playout. None when there is none."""

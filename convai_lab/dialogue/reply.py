@@ -29,6 +29,8 @@ DEFAULT_TOOL_ROUNDS = 10
 DEFAULT_REQUEST_SECS = 120.0
 MAX_REPLY_CHARS = 200_000
 MAX_CALLS_A_ROUND = 32
+TRANSFER = "transfer_to_agent"
+"""The finish reason of a turn after which another agent goes on."""
 
 
 @dataclass(frozen=True)
@@ -328,5 +330,5 @@ def _is_token(event: LLMEvent | None) -> bool:
 _REASONS: Mapping[type[Any], str] = {
     EndCall: "end_call",
     SkipTurn: "skip_turn",
-    AgentTransfer: "transfer_to_agent",
+    AgentTransfer: TRANSFER,
 }

@@ -19,6 +19,7 @@ from convai_lab.dialogue import reply as replies
 from convai_lab.dialogue.conversation_loop import ConversationLoop
 from convai_lab.dialogue.history import FILLER
 from convai_lab.dialogue.outside_text import MAX_USER_CHARS
+from convai_lab.dialogue.reply import TRANSFER
 from convai_lab.errors import ConvaiLabError
 from convai_lab.providers.base import Final
 from convai_lab.voice import events
@@ -256,7 +257,8 @@ class Answering:
         if speech is not None:
             speech.finish()
             self._emit(events.AgentTurn(turn.text, speech.turn_id))
-            self._account(answer, speech, turn)
+            if turn.finish_reason == TRANSFER:
+                self._loop.amend(**self._known_of(answer, speech, turn))
 
     async def _heard(self, answer: Answer) -> None:
         """Wait until the agent was heard, then complete the record."""
@@ -266,7 +268,7 @@ class Answering:
             last = self._last_agent_turn(answer)
             self.last_text = answer.text
             if last is not None:
-                self._account(answer, answer.speeches[-1], last)
+                self._loop.amend(**self._known_of(answer, answer.speeches[-1], last))
             self._count_failures(answer)
 
     def _count_failures(self, answer: Answer) -> None:
@@ -276,8 +278,8 @@ class Answering:
         else:
             self.failures = 0
 
-    def _account(self, answer: Answer, speech: Speech, turn: Turn, **more: Any) -> Turn | None:
-        """Put into the record what is known of a turn's speech."""
+    def _known_of(self, answer: Answer, speech: Speech, turn: Turn) -> dict[str, Any]:
+        """Return what the record should tell of a turn's speech."""
         self._measure(answer.latency, speech)
         changes: dict[str, Any] = {
             "tts_engine": self._mouth.tts.name,
@@ -290,7 +292,7 @@ class Answering:
         if speech.error is not None:
             shown = settings.scrub(str(speech.error) or type(speech.error).__name__)
             changes |= {"error": turn.error or f"voice: {shown}", "text_heard": speech.text_heard}
-        return self._loop.amend(**{**changes, **more})
+        return changes
 
     def _measure(self, latency: ReplyLatency, speech: Speech) -> None:
         audible = None if speech.starts_at is None else self._mouth.instant(speech.starts_at)
@@ -314,9 +316,8 @@ class Answering:
         if turn is None:
             return
         heard = answer.speeches[-1].text_heard if answer.speeches else ""
-        self._loop.interrupt(heard)
+        self._loop.interrupt(heard, **(self._known_of(answer, answer.speeches[-1], turn) if answer.speeches else {}))
         if answer.speeches:
-            self._account(answer, answer.speeches[-1], turn)
             self._emit(events.AgentCorrected(turn.text, heard, answer.speeches[-1].audio_id))
 
     def _last_agent_turn(self, answer: Answer) -> Turn | None:
