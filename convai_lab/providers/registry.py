@@ -23,6 +23,8 @@ from convai_lab.settings import Secret, find_key, remember_secret, require_key, 
 if TYPE_CHECKING:
     import httpx
 
+    from convai_lab.providers.retry import RetryPolicy
+
 __all__ = [
     "VENDORS",
     "ModelInfo",
@@ -155,11 +157,13 @@ def find_llm(
     custom: CustomLLM | None = None,
     clock: Clock | None = None,
     own_ports: Collection[int] = (),
+    retry: RetryPolicy | None = None,
 ) -> LLM:
     """Return the language model of that name, ready to stream.
 
     Args:
         custom: Where ``custom-llm`` is; needed for that name only.
+        retry: How often a built-in adapter asks again when the vendor is busy, instead of what is usual.
         own_ports: Ports of this machine that a custom model must never be on.
 
     Raises:
@@ -170,7 +174,7 @@ def find_llm(
     """
     name, time = parse_model(model), clock or SystemClock()
     if name.provider == "custom-llm":
-        return _custom_llm(name, custom, clock=time, own_ports=own_ports)
+        return _custom_llm(name, custom, clock=time, own_ports=own_ports, retry=retry)
     vendor = VENDORS.get(name.provider)
     if vendor is None:
         return _outside_llm(name, clock=time)
@@ -180,7 +184,8 @@ def find_llm(
     key = vendor_key(vendor, base_url, needed_for=model)
     adapter = load_adapter(vendor)
     http = shared_client(base_url)
-    return cast(LLM, adapter(name.model, api_key=key, http=http, clock=time, provider=vendor.name, base_url=base_url))
+    more = {"provider": vendor.name, "base_url": base_url, "retry": retry}
+    return cast(LLM, adapter(name.model, api_key=key, http=http, clock=time, **more))
 
 
 def load_adapter(vendor: Vendor) -> Callable[..., Any]:
@@ -223,7 +228,9 @@ def shared_client(base_url: str, *, guarded: bool = False, own_ports: Collection
         return client
 
 
-def _custom_llm(name: ModelName, custom: CustomLLM | None, *, clock: Clock, own_ports: Collection[int]) -> LLM:
+def _custom_llm(
+    name: ModelName, custom: CustomLLM | None, *, clock: Clock, own_ports: Collection[int], retry: RetryPolicy | None
+) -> LLM:
     if custom is None or not custom.url:
         raise InvalidValueError(
             "custom-llm needs the URL of an OpenAI-compatible server: set custom_llm=CustomLLM(url=...)",
@@ -244,6 +251,7 @@ def _custom_llm(name: ModelName, custom: CustomLLM | None, *, clock: Clock, own_
             provider="custom-llm",
             base_url=custom.url,
             headers=_plain_headers(custom.headers),
+            retry=retry,
         ),
     )
 
