@@ -14,6 +14,7 @@ from convai_lab.notebook.arguments import Arguments, ArgumentsError
 from convai_lab.notebook.bench import Bench
 from convai_lab.notebook.display import Picture, show, silence_once, table, text_table
 from convai_lab.notebook.magics import SYSTEM_TOOLS
+from convai_lab.notebook.panel_cells import running_sessions
 
 DIRECT_OPTIONS = ("llm", "voice", "temperature", "max_tokens", "language", "first_message", "text_only")
 """Options that are fields of `Agent` under the same name."""
@@ -33,14 +34,16 @@ def run_agent(bench: Bench, arguments: Arguments, body: str | None) -> Agent | N
     if arguments.pull:
         return _shown(bench, agents.get(arguments.pull), as_name=str(arguments.name))
     before = agents.find(str(arguments.name))
-    if body is None and not arguments.values:
-        return _shown(bench, agents.get(arguments.name))
+    if arguments.live:
+        _check_live(bench, before, arguments)
+    if body is None and not set(arguments.values) - {"live"}:
+        return _applied_live(bench, arguments, _shown(bench, agents.get(arguments.name)))
     if before is None and body is None and not (arguments.template or arguments.llm):
         return _shown(bench, agents.get(arguments.name))  # raises, with the names that are close
     wanted = _changed(before or _new(arguments), arguments, body)
     if arguments.restore is not None:
         wanted = _version(agents.history(arguments.name), arguments.restore)
-    return _shown(bench, wanted, before=before, save=True)
+    return _applied_live(bench, arguments, _shown(bench, wanted, before=before, save=True))
 
 
 def run_agents(bench: Bench, arguments: Arguments, _body: str | None) -> Any:
@@ -48,6 +51,23 @@ def run_agents(bench: Bench, arguments: Arguments, _body: str | None) -> Any:
     found = bench.workspace.agents.list(search=arguments.search)
     bench.agent_names = tuple(agent.name for agent in found)
     return found
+
+
+def _check_live(bench: Bench, agent: Agent | None, arguments: Arguments) -> None:
+    """Refuse before anything is changed when no session could be told."""
+    if agent is None or not running_sessions(bench, agent):
+        raise ArgumentsError(f"--live: no voice session with {arguments.name} is running here: %talk {arguments.name}")
+
+
+def _applied_live(bench: Bench, arguments: Arguments, agent: Agent) -> Agent:
+    """Let the running sessions of the agent go on with its newest version, when `--live` asks for it."""
+    if arguments.live:
+        for session in running_sessions(bench, agent):
+            session.use_agent(agent)
+        print(
+            f"The running session goes on with {agent.name}@{agent.version} from its next turn; this is marked there."
+        )
+    return agent
 
 
 def _new(arguments: Arguments) -> Agent:

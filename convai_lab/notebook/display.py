@@ -201,4 +201,5 @@ def show_unless_silenced(value: Any) -> None:
     from IPython.display import publish_display_data
 
     plain = transcript_text(value) if isinstance(value, Conversation) else str(value)
-    publish_display_data({"text/html": value._repr_html_(), "text/plain": plain})
+    html = {"text/html": value._repr_html_()} if hasattr(value, "_repr_html_") else {}
+    publish_display_data({**html, "text/plain": plain})

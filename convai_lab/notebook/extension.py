@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 SHOWN_ONCE = (
     ("convai_lab.agents.agent", "Agent"),
     ("convai_lab.conversations.conversation", "Conversation"),
+    ("convai_lab.workspace.live_session", "LiveSession"),
 )
 """What magics show themselves and also return: the display hook must not show it a second time."""
 

@@ -64,11 +64,13 @@ AGENT = Magic(
         Option("--restore", "make an earlier version the newest one", convert=int, value_name="VERSION"),
         Option("--pull", "take an agent of this platform under NAME, by its id", value_name="ID"),
         Option("--delete", "delete the agent (its conversations stay)", flag=True),
+        Option("--live", "apply the change to the running voice sessions too, from their next turn", flag=True),
     ),
     examples=(
         "%agent support",
         "%agent support --temperature 0.9 --tool {order_status}",
         '%agent support --first-message "Hi {{name}}!"',
+        "%agent support --temperature 0.9 --live",
         "%agent support --history",
         "%%agent support --llm offline --voice George\nYou are Sam, a calm support agent.",
     ),
@@ -106,17 +108,21 @@ CHAT = Magic(
 
 TALK = Magic(
     name="talk",
-    summary="Talk with an agent by voice, from audio files: each is said once the agent has answered the one before. "
-    "The transcript grows, then a player appears; the value is the Conversation.",
+    summary="Talk with an agent by voice, in a panel below the cell; the cell returns at once, and its value is the "
+    "session. With --audio, files are said instead: the transcript grows, then a player appears, and the value is "
+    "the Conversation.",
     positional="AGENT",
     positional_help="the agent's name or id",
     options=(
         Option("--audio", "a WAV file that the user says, or {sound}", repeat=True, value_name="FILE"),
+        Option("--window", "a link to a page of its own, where notebook widgets do not work", flag=True),
         Option("--var", "a dynamic variable of the prompt", pairs=True, value_name="NAME=VALUE"),
         Option("--save", "keep the conversation in this variable", value_name="NAME"),
         Option("--out", "write both sides to this WAV file: the user left, the agent right", value_name="FILE"),
     ),
     examples=(
+        "session = %talk support",
+        "%talk support --window",
         "%talk support --audio datasets/audio/order.wav",
         "conv = %talk support --audio question.wav --audio thanks.wav --out call.wav",
     ),

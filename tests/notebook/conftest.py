@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from comm.base_comm import BaseComm
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import RichOutput, capture_output
 
-from convai_lab import settings
+from convai_lab import background, settings
+from convai_lab.agents.agent import Agent
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn import Turn
+from convai_lab.workspace.live_events import EngineNames
 
 
 class Notebook:
@@ -82,3 +88,116 @@ def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
             os.environ.pop(settings.HOME_VARIABLE, None)
         else:
             os.environ[settings.HOME_VARIABLE] = before
+
+
+class FakeMediaLine:
+    """Keeps what the page sent."""
+
+    def __init__(self) -> None:
+        self.kind = ""
+        self.chosen: list[str] = []
+        self.signals: list[Any] = []
+        self.frames: list[tuple[bytes, int]] = []
+        self.clips: list[tuple[bytes, str]] = []
+
+    def choose(self, kind: str) -> None:
+        self.kind = kind
+        self.chosen.append(kind)
+
+    def signal(self, message: Any) -> None:
+        self.signals.append(message)
+
+    def push(self, pcm: bytes, rate_hz: int = 16000) -> None:
+        self.frames.append((pcm, rate_hz))
+
+    def push_clip(self, data: bytes, mime: str) -> None:
+        self.clips.append((data, mime))
+
+
+class FakeLiveSession:
+    """A live session without a platform: the test says what happens, as the background thread would."""
+
+    def __init__(self, agent: Agent, *turns: Turn) -> None:
+        self.agent, self.media, self.platform = agent, FakeMediaLine(), "local"
+        self.engines = EngineNames(llm="offline", asr="pocketsphinx", tts="espeak-ng")
+        self.conversation_id, self.state, self.end_reason = "conv_1", "connecting", None
+        self.conversation = Conversation(
+            id="conv_1", agent_id="agent_1", agent_name=agent.name, channel="voice", status="in-progress", turns=turns
+        )
+        self.said: list[str] = []
+        self.mutes: list[bool] = []
+        self.ends = 0
+        self.agents: list[Agent] = []
+        self._callbacks: list[Callable[[Any], object]] = []
+        self._record: asyncio.Future[Conversation] | None = None
+
+    @property
+    def listeners(self) -> int:
+        return len(self._callbacks)
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def mute(self, on: bool = True) -> None:
+        self.mutes.append(on)
+
+    def end(self) -> None:
+        self.ends += 1
+
+    def use_agent(self, agent: Agent) -> None:
+        self.agents.append(agent)
+
+    def subscribe(self, callback: Callable[[Any], object]) -> Callable[[], None]:
+        self._callbacks.append(callback)
+        return lambda: self._callbacks.remove(callback) if callback in self._callbacks else None
+
+    async def ended(self) -> Conversation:
+        return self.conversation
+
+    def happens(self, *events: Any, **changes: Any) -> None:
+        """Let something happen, on the background thread, and wait until the panel has dealt with it."""
+
+        async def tell() -> None:
+            for name, value in changes.items():
+                setattr(self, name, value)
+            for event in events:
+                for callback in list(self._callbacks):
+                    callback(event)
+            for _ in range(5):
+                await asyncio.sleep(0)
+
+        background.run(tell())
+
+
+class RecordingComm(BaseComm):
+    """A widget's line to a page that keeps what was sent; `page_says` is the page."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self.sent: list[tuple[Any, list[bytes]]] = []
+        super().__init__(*args, **options)
+
+    def publish_msg(self, msg_type: str, data: Any = None, metadata: Any = None, buffers: Any = None, **_: Any) -> None:
+        if data and data.get("method") == "custom":
+            self.sent.append((data["content"], [bytes(buffer) for buffer in buffers or []]))
+
+    def page_says(self, content: Any, *buffers: bytes) -> None:
+        """Give the widget a custom message."""
+        data = {"method": "custom", "content": content}
+        self.handle_msg({"content": {"data": data}, "buffers": list(buffers), "msg_type": "comm_msg"})
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Widgets made in the test talk to `widget.comm.sent`, and hear `widget.comm.page_says(...)`."""
+    import comm
+
+    monkeypatch.setattr(comm, "create_comm", RecordingComm)
+    yield
+    from ipywidgets import Widget
+
+    Widget.close_all()
+
+
+@pytest.fixture
+def live_session() -> Callable[..., FakeLiveSession]:
+    return FakeLiveSession

@@ -1,0 +1,137 @@
+"""Panel media: what of the sound lives in the page, and how does it reach the session?
+
+ipywebrtc owns the microphone (`CameraStream`), the browser's call (`WebRTCRoom`) and clips (`AudioRecorder`). One
+small widget of ours, which is never displayed, carries the call's signalling, and the sound itself where no call can
+be made. What it does there lies beside this file, in JavaScript.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywebrtc
+import traitlets
+from ipywidgets import Widget, widget_serialization
+
+from convai_lab.workspace.live_events import AgentAudio, Flush, MediaKind, Signal
+from convai_lab.workspace.media_line import MediaLine
+
+FOLDER = Path(__file__).parent
+CONSTRAINTS = {
+    "audio": {"echoCancellation": True, "noiseSuppression": True, "autoGainControl": True},
+    "video": False,
+}
+MAX_FRAME_BYTES = 200_000
+MAX_CLIP_BYTES = 20_000_000
+KINDS: Mapping[str, MediaKind] = {
+    "webrtc": "webrtc",
+    "comm": "comm",
+    "push_to_talk": "push_to_talk",
+    "text": "text",
+}
+
+OnPage = Callable[[str, Mapping[str, Any]], None]
+"""Is told what happens in the page: ``ready``, ``open`` (with its kind) and ``problem`` (with code and detail)."""
+
+
+class PanelMedia(anywidget.AnyWidget):
+    """The page's end of the sound of one session; `shut` takes everything away that was made for it."""
+
+    _esm = FOLDER / "panel_media.js"
+    camera = traitlets.Instance(ipywebrtc.CameraStream).tag(sync=True, **widget_serialization)
+    room = traitlets.Instance(ipywebrtc.WebRTCRoom).tag(sync=True, **widget_serialization)
+    recorder = traitlets.Instance(ipywebrtc.AudioRecorder).tag(sync=True, **widget_serialization)
+    constraints = traitlets.Dict().tag(sync=True)
+    worklet = traitlets.Unicode().tag(sync=True)
+
+    def __init__(self, line: MediaLine, on_page: OnPage) -> None:
+        camera = ipywebrtc.CameraStream(constraints=CONSTRAINTS)
+        super().__init__(
+            camera=camera,
+            room=ipywebrtc.WebRTCRoom(room="convai", stream=camera, nickname="notebook"),
+            recorder=ipywebrtc.AudioRecorder(stream=camera),
+            constraints=CONSTRAINTS,
+            worklet=(FOLDER / "panel_worklet.js").read_text(encoding="utf-8"),
+        )
+        self.is_pausing = False
+        """Whether a busy cell keeps the page's sound from us: messages come on the thread on which cells run."""
+        self._line, self._on_page = line, on_page
+        self._is_shut = False
+        self._made_by_the_page: list[Widget] = []
+        self.room.observe(self._remember, ["peers", "streams"])
+        self.recorder.audio.observe(self._recorded, "value")
+        self.on_msg(self._arrived)
+
+    def hear(self, event: object) -> None:
+        """Pass an event of the session on to the page, if it is one about the sound."""
+        if self._is_shut:
+            return
+        if isinstance(event, Signal):
+            self.send({"do": "signal", "message": event.message})
+        elif isinstance(event, AgentAudio):
+            self.send({"do": "audio", "rate": event.rate_hz, "event_id": event.event_id}, [event.pcm])
+        elif isinstance(event, Flush):
+            self.send({"do": "flush", "event_id": event.event_id})
+
+    def mute(self, on: bool) -> None:
+        """Let the page send silence."""
+        if not self._is_shut:
+            self.send({"do": "mute", "on": on})
+
+    def shut(self) -> None:
+        """Close the microphone, the call and every widget of it; harmless when repeated."""
+        if self._is_shut:
+            return
+        self._is_shut = True
+        self.send({"do": "close"})
+        self.room.unobserve_all()
+        self.recorder.audio.unobserve_all()
+        parts = [*self._made_by_the_page, self.recorder.audio, self.recorder, self.room, self.camera, self]
+        for widget in dict.fromkeys(parts):
+            close_widget(widget)
+
+    def _arrived(self, _widget: Any, content: Any, buffers: Sequence[Any]) -> None:
+        """Take a message of the page; one that is not as we send it is passed over."""
+        event = content.get("event") if isinstance(content, Mapping) else None
+        if self._is_shut or not isinstance(event, str):
+            return
+        if event == "pcm":
+            self._said(content, buffers)
+        elif event == "signal" and isinstance(content.get("message"), Mapping):
+            self._line.signal(content["message"])
+        elif event == "choose" and content.get("kind") in KINDS:
+            self._line.choose(KINDS[content["kind"]])
+        elif event in ("ready", "open", "problem"):
+            self._on_page(event, content)
+
+    def _said(self, content: Mapping[str, Any], buffers: Sequence[Any]) -> None:
+        rate = content.get("rate")
+        if not buffers or not isinstance(rate, (int, float)) or not 8_000 <= rate <= 192_000:
+            return
+        frame = bytes(buffers[0])
+        if 0 < len(frame) <= MAX_FRAME_BYTES and len(frame) % 2 == 0:
+            self.is_pausing = threading.current_thread() is threading.main_thread()
+            self._line.push(frame, round(rate))
+
+    def _recorded(self, change: Mapping[str, Any]) -> None:
+        clip = bytes(change["new"] or b"")
+        if clip and not self._is_shut:
+            if len(clip) > MAX_CLIP_BYTES:
+                return self._on_page("problem", {"code": "platform", "detail": "the clip is too long: speak shorter"})
+            self._line.push_clip(clip, f"audio/{self.recorder.format}")
+        return None
+
+    def _remember(self, change: Mapping[str, Any]) -> None:
+        self._made_by_the_page += [widget for widget in change["new"] if widget is not self.camera]
+
+
+def close_widget(widget: Widget) -> None:
+    """Close a widget and what belongs to it alone."""
+    layout = getattr(widget, "layout", None)
+    widget.close()
+    if isinstance(layout, Widget):
+        layout.close()

@@ -1,0 +1,201 @@
+"""Panel words: how is each thing that the voice panel shows said?"""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from convai_lab.agents.agent import Agent
+from convai_lab.conversations import transcript_words as words
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn import Turn, TurnMetrics
+from convai_lab.workspace.live_events import EngineNames
+
+TEXT_CHARS = 4_000
+VALUE_CHARS = 2_000
+TURNS_SHOWN = 20
+"""The panel shows the newest turns; all of them are in the transcript below it."""
+
+STAGES = (
+    ("endpointing_ms", "waiting for the end of the turn"),
+    ("asr_ms", "speech recognition"),
+    ("llm_ttft_ms", "the model's first token"),
+    ("tts_ttfb_ms", "the voice's first sound"),
+    ("unexplained_ms", "unexplained"),
+)
+STATES = {
+    "ready": "Ready: press “Start talking”, or just type",
+    "connecting": "Connecting",
+    "listening": "Listening to you",
+    "thinking": "Thinking",
+    "speaking": "The agent is speaking",
+}
+KINDS = {
+    "": "not chosen yet",
+    "webrtc": "WebRTC, straight to the platform",
+    "comm": "through the notebook (no WebRTC here)",
+    "push_to_talk": "push to talk, one clip at a time",
+    "text": "typing only",
+}
+PAUSES = "; a busy cell pauses it, because this JupyterLab answers nothing meanwhile"
+
+
+class Trouble(NamedTuple):
+    """What went wrong, and what to do about it."""
+
+    what: str
+    instead: str
+
+
+TYPE_ON = "The session goes on: type below."
+PROBLEMS: Mapping[str, Trouble] = {
+    "refused": Trouble(
+        "The browser did not let this page use the microphone.",
+        f"Allow it at the microphone sign in the address bar, then try again. {TYPE_ON}",
+    ),
+    "no_device": Trouble("There is no microphone.", f"Plug one in, then try again. {TYPE_ON}"),
+    "device_busy": Trouble("Another program holds the microphone.", f"Close it there, then try again. {TYPE_ON}"),
+    "microphone": Trouble("The microphone could not be opened.", f"Try again. {TYPE_ON}"),
+    "insecure": Trouble(
+        "Browsers give the microphone only to pages opened with https:// or from localhost.",
+        f"Open Jupyter that way (an SSH tunnel to localhost will do). {TYPE_ON}",
+    ),
+    "extension": Trouble(
+        "The ipywebrtc extension is not installed where JupyterLab runs; the sound goes through the notebook.",
+        "For WebRTC: pip install 'convai-lab[lab]' there, then reload the page.",
+    ),
+    "no_call": Trouble("The sound did not get through.", f"Try again. {TYPE_ON}"),
+    "page": Trouble("Something went wrong with the sound in this page.", f"Try again. {TYPE_ON}"),
+    "no_panel": Trouble(
+        "The panel did not appear.",
+        "Install it where JupyterLab runs: pip install 'convai-lab[lab]', and reload the page; "
+        "or talk in a page of its own: %talk AGENT --window.",
+    ),
+    "gone": Trouble(
+        "The platform process is gone; what was said is kept.", "Run the cell again: it starts a new session."
+    ),
+    "platform": Trouble("The platform refused something.", "The session goes on."),
+}
+
+
+def problem(code: str, detail: str = "") -> dict[str, str]:
+    """Return a problem for the panel: its code, what happened, and what to do instead."""
+    found = PROBLEMS.get(code) or PROBLEMS["page"]
+    shown = words.shortened(words.clean(detail), 300)
+    what = f"{found.what} ({shown})" if shown and code in ("page", "microphone", "platform") else found.what
+    return {"code": code, "what": what, "instead": found.instead}
+
+
+def state(name: str, reason: str | None = None) -> str:
+    """Say what the session is doing."""
+    if name == "ended":
+        return f"Ended: {words.clean(reason)}" if reason else "Ended"
+    return STATES.get(name, name)
+
+
+def agent_label(agent: Agent) -> str:
+    """Return the agent's name with its version."""
+    return words.clean(agent.name if agent.version is None else f"{agent.name}@{agent.version}")
+
+
+def facts(
+    *, platform: str, engines: EngineNames, kind: str, is_pausing: bool, conversation: Conversation
+) -> list[list[str]]:
+    """Return what always stays in sight: name and value."""
+    transport = KINDS.get(kind, kind) + (PAUSES if is_pausing else "")
+    return [
+        ["platform", words.clean(platform)],
+        ["model", words.clean(engines.llm) or "not known yet"],
+        ["hears with", words.clean(engines.asr) or "not known yet"],
+        ["speaks with", words.clean(engines.tts) or "not known yet"],
+        ["sound", transport],
+        ["cost", words.cost(conversation).removeprefix("cost ")],
+    ]
+
+
+def turn_view(conversation: Conversation, index: int) -> dict[str, Any]:
+    """Return a turn as the panel shows it; all of it is text."""
+    turn = conversation.turns[index]
+    said = words.spoken(turn)
+    recognition = words.recognition(turn)
+    return {
+        "index": index,
+        "role": turn.role,
+        "who": words.speaker(conversation, turn),
+        "marks": words.badges(turn),
+        "heard": _text(said.heard),
+        "unheard": _text(said.unheard),
+        "interruption": words.interruption(turn).partition(":")[0],
+        "tools": [_tool(use) for use in words.tool_uses(turn)],
+        "times": [part for part in (latency(turn), recognition) if part],
+        "error": _text(turn.error or ""),
+    }
+
+
+def latency(turn: Turn) -> str:
+    """Say how long the user waited for the agent's voice, and for what most of the time; empty when not measured."""
+    total = turn.metrics.voice_to_voice_ms
+    if total is None:
+        return ""
+    largest = largest_stage(turn.metrics)
+    why = f", most of it {largest[0]} ({largest[1]:,.0f} ms)" if largest else ""
+    return f"answered after {total:,.0f} ms{why}"
+
+
+def largest_stage(metrics: TurnMetrics) -> tuple[str, float] | None:
+    """Return the stage that took longest, and its milliseconds; None when none was measured."""
+    measured = [(name, value) for field, name in STAGES if (value := getattr(metrics, field)) is not None]
+    return max(measured, key=lambda stage: stage[1], default=None)
+
+
+def finished(conversation: Conversation) -> dict[str, Any]:
+    """Return what the panel offers when the session is over."""
+    return {
+        "id": conversation.id,
+        "has_audio": conversation.has_audio,
+        "code": as_code(conversation),
+        "test": as_test(conversation),
+    }
+
+
+def as_code(conversation: Conversation) -> str:
+    """Return a cell that says to the agent what the user said."""
+    given = "".join(f" --var {_argument(name)}={_argument(value)}" for name, value in conversation.variables.items())
+    said = [" ".join(turn.text.split()) for turn in conversation.turns if turn.role == "user"]
+    return "\n".join(
+        [f"%%chat {_argument(conversation.agent_name or conversation.agent_id)}{given}", *filter(None, said)]
+    )
+
+
+def as_test(conversation: Conversation) -> str:
+    """Return a scenario (JSON, which is YAML too) that opens as this user did and expects the tools of this call."""
+    said = [turn.text for turn in conversation.turns if turn.role == "user" and turn.text]
+    called = list(dict.fromkeys(call.name for turn in conversation.turns for call in turn.tool_calls))
+    scenario = {
+        "id": conversation.id,
+        "opening": said[0] if said else "",
+        "goal": " ".join(said[1:]) or "Get an answer to the opening question.",
+        "variables": dict(conversation.variables),
+        "expected_tool_calls": called,
+    }
+    return json.dumps([scenario], ensure_ascii=False, indent=2, default=str)
+
+
+def _argument(value: Any) -> str:
+    return shlex.quote(words.clean(str(value)).replace("\n", " "))
+
+
+def _tool(use: words.ToolUse) -> dict[str, Any]:
+    return {
+        "name": words.clean(use.name),
+        "outcome": words.clean(use.outcome),
+        "arguments": words.shortened(words.arguments(use.call), VALUE_CHARS) if use.call else "",
+        "result": None if use.result is None else words.shortened(words.clean(use.result.value), VALUE_CHARS),
+        "is_error": use.result is not None and use.result.is_error,
+    }
+
+
+def _text(text: str) -> str:
+    return words.shortened(words.clean(text), TEXT_CHARS)

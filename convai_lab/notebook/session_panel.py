@@ -1,0 +1,244 @@
+"""Session panel: what does a person see of a live voice session, and what can they do?"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import anywidget
+import traitlets
+from ipywidgets import widget_serialization
+
+from convai_lab import background
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.errors import ConvaiLabError
+from convai_lab.notebook import panel_words
+from convai_lab.notebook.panel_media import FOLDER, PanelMedia, close_widget
+from convai_lab.notebook.panel_transcript import LastingTranscript
+from convai_lab.workspace import events, live_events
+from convai_lab.workspace.live_session import LiveSession
+
+PANEL_APPEARS_WITHIN_SECS = 20.0
+MAX_TEXT_CHARS = 20_000
+PRINTED_CHARS = 4_000
+
+
+class SessionPanel(anywidget.AnyWidget):
+    """The panel of one session; it follows the session, and passes on what the person does.
+
+    Events come on the background thread, the person's doings on a thread of the kernel. Both only hand something on.
+    """
+
+    _esm = FOLDER / "session_panel.js"
+    _css = FOLDER / "session_panel.css"
+    agent = traitlets.Unicode().tag(sync=True)
+    status = traitlets.Dict().tag(sync=True)
+    facts: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    turns: traitlets.List[Any] = traitlets.List().tag(sync=True)
+    partial = traitlets.Unicode().tag(sync=True)
+    printed = traitlets.Unicode().tag(sync=True)
+    problem = traitlets.Dict().tag(sync=True)
+    finished = traitlets.Dict().tag(sync=True)
+    elapsed = traitlets.Dict().tag(sync=True)
+    media = traitlets.Instance(PanelMedia, allow_none=True).tag(sync=True, **widget_serialization)
+
+    def __init__(self, session: LiveSession, *, keep: Callable[[Conversation], object]) -> None:
+        self.session, self._keep = session, keep
+        self._kind, self._generated, self._engines = "", "", session.engines
+        self._began_at: float | None = None
+        self._has_appeared = self._is_over = False
+        self._transcript: LastingTranscript | None = None
+        self._last_work: Any = None
+        super().__init__(
+            agent=panel_words.agent_label(session.agent),
+            media=PanelMedia(session.media, self._page_told),
+            status={"state": "ready", "words": panel_words.state("ready")},
+            elapsed={"secs": 0, "running": False},
+        )
+        self._show_facts()
+        self.on_msg(self._asked)
+        self._unsubscribe = session.subscribe(self._happened)
+
+    def show(self) -> None:
+        """Show the panel and, below it, the transcript that lasts, in the running cell."""
+        from IPython.display import display
+
+        display(self)
+        self._transcript = LastingTranscript(self.session.conversation)
+        loop = background.loop()
+        loop.call_soon_threadsafe(loop.call_later, PANEL_APPEARS_WITHIN_SECS, self._look_whether_it_appeared)
+
+    def replace(self) -> None:
+        """End the session and take the panel away: its cell shows a new one."""
+        self.session.end()
+        self.remove()
+
+    def remove(self) -> None:
+        """Take the panel away; the transcript stays."""
+        self._unsubscribe()
+        if self.media is not None:
+            self.media.shut()
+        close_widget(self)
+
+    # What happens in the session
+
+    def _happened(self, event: live_events.LiveEvent) -> None:
+        if self.media is not None:
+            self.media.hear(event)
+        match event:
+            case live_events.StateChanged(state="ended", reason=reason):
+                self._over(reason)
+            case live_events.StateChanged():
+                self._show_state()
+            case live_events.UserPartial(text=text):
+                self.partial = f"you: {text}"[:MAX_TEXT_CHARS]
+            case events.UserTurn():
+                self._generated = self.partial = ""
+                self._show_turns()
+            case events.AgentText(text=text):
+                self._generated += text
+                self.partial = f"agent: {self._generated}"[:MAX_TEXT_CHARS]
+            case events.AgentTurn() | events.AgentCutShort() | live_events.TurnStored():
+                self._generated = self.partial = ""
+                self._show_turns()
+            case events.ToolCalled() | events.ToolAnswered():
+                self._show_turns()
+            case live_events.EnginesKnown(engines=engines):
+                self._engines = engines
+                self._show_facts()
+            case live_events.MediaChanged(kind=kind, is_connected=is_connected):
+                self._sound_goes(kind, is_connected=is_connected)
+            case live_events.ToolPrinted(name=name, text=text):
+                self.printed = (self.printed + f"{name}: {text.rstrip()}\n")[-PRINTED_CHARS:]
+            case live_events.Refused(message=message):
+                self.problem = panel_words.problem("platform", message)
+
+    def _sound_goes(self, kind: str, *, is_connected: bool) -> None:
+        if is_connected:
+            self._kind = kind
+            self._show_facts()
+
+    def _show_state(self) -> None:
+        name = self.session.state if self._began_at is not None else "ready"
+        self.status = {"state": name, "words": panel_words.state(name, self.session.end_reason)}
+
+    def _show_facts(self) -> None:
+        self.facts = panel_words.facts(
+            platform=self.session.platform,
+            engines=self._engines,
+            kind=self._kind,
+            is_pausing=self._kind == "comm" and self.media is not None and self.media.is_pausing,
+            conversation=self.session.conversation,
+        )
+
+    def _show_turns(self, conversation: Conversation | None = None, *, final: bool = False) -> None:
+        said = conversation or self.session.conversation
+        first = max(0, len(said.turns) - panel_words.TURNS_SHOWN)
+        self.turns = [panel_words.turn_view(said, index) for index in range(first, len(said.turns))]
+        self.agent = panel_words.agent_label(self.session.agent)
+        self._show_facts()
+        if self._transcript is not None:
+            self._transcript.show(said, final=final)
+
+    # What the person does
+
+    def _asked(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        if not isinstance(content, Mapping):
+            return
+        try:
+            self._do(content)
+        except ConvaiLabError as error:
+            self.problem = panel_words.problem("platform", str(error))
+
+    def _do(self, asked: Mapping[str, Any]) -> None:
+        match asked.get("do"):
+            case "shown":
+                self._appeared()
+            case "start":
+                self.problem = {}
+                self._begin()
+            case "say":
+                self._say(asked.get("text"))
+            case "mute":
+                self.session.mute(asked.get("on") is True)
+            case "end":
+                self.session.end()
+            case "play":
+                self._last_work = background.submit(self._play())
+            case "remove":
+                self.remove()
+
+    def _begin(self) -> None:
+        if self._began_at is None and not self._is_over:
+            self._began_at = time.monotonic()
+            self.elapsed = {"secs": 0, "running": True}
+            self._show_state()
+
+    def _say(self, text: Any) -> None:
+        if not isinstance(text, str) or not text.strip() or self._is_over:
+            return
+        if self._began_at is None:
+            self._begin()
+            self.session.media.choose("text")
+        self.session.say(text.strip()[:MAX_TEXT_CHARS])
+
+    def _page_told(self, event: str, content: Mapping[str, Any]) -> None:
+        """Hear what happened in the page; where there is no microphone, the conversation goes on in writing."""
+        if event == "ready":
+            self._appeared()
+        elif event == "open":
+            self._begin()
+            self._sound_goes(str(content.get("kind")), is_connected=True)
+        elif event == "problem":
+            code = str(content.get("code"))
+            self.problem = panel_words.problem(code, str(content.get("detail") or ""))
+            if code != "extension" and self._began_at is not None and not self._kind:
+                self.session.media.choose("text")
+
+    def _appeared(self) -> None:
+        if not self._has_appeared:
+            self._has_appeared = True
+            if self._transcript is not None:
+                self._transcript.explain(None)
+
+    def _look_whether_it_appeared(self) -> None:
+        if not self._has_appeared and not self._is_over and self._transcript is not None:
+            self._transcript.explain(panel_words.PROBLEMS["no_panel"])
+
+    # When it is over
+
+    def _over(self, reason: str | None) -> None:
+        if self._is_over:
+            return
+        self._is_over = True
+        secs = 0.0 if self._began_at is None else time.monotonic() - self._began_at
+        self.elapsed = {"secs": secs, "running": False}
+        self.partial = ""
+        self.status = {"state": "ended", "words": panel_words.state("ended", reason)}
+        self._last_work = asyncio.ensure_future(self._conclude())
+
+    async def _conclude(self) -> None:
+        """Show the record as the platform stored it, and give everything back."""
+        self._unsubscribe()
+        try:
+            conversation = await self.session.ended()
+        except ConvaiLabError:
+            conversation = self.session.conversation
+            self.problem = panel_words.problem("gone")
+        media, self.media = self.media, None
+        if media is not None:
+            media.shut()
+        if self._began_at is not None or conversation.turns:
+            self._keep(conversation)
+            self.finished = panel_words.finished(conversation)
+        self._show_turns(conversation, final=True)
+
+    async def _play(self) -> None:
+        try:
+            audio = await asyncio.to_thread(lambda: self.session.conversation.audio)
+        except ConvaiLabError as error:
+            self.problem = panel_words.problem("platform", str(error))
+            return
+        self.send({"do": "play", "mime": audio.mime}, [audio.data])
