@@ -85,6 +85,41 @@ def admit(platform: Platform, headers: Headers, query: QueryParams) -> Admitted:
         raise problem_of(error) from None
 
 
+def admit_owner(platform: Platform, query: QueryParams) -> Admitted:
+    """Say which conversation begins on a private session socket, whose client has shown the API key.
+
+    Raises:
+        Problem: There is no such agent; the close code is 1008.
+    """
+    try:
+        agent = _with_private_formats(find_agent(platform, query))
+        resumed = _resumed(platform, query, has_key=True)
+    except Refusal as refusal:
+        raise Problem(REFUSED, refusal.word, refusal.message) from None
+    except NotFoundError as error:
+        raise Problem(REFUSED, "agent_not_found", str(error)) from None
+    except ConvaiLabError as error:
+        raise problem_of(error) from None
+    return Admitted(
+        agent=agent,
+        conversation_id=_conversation_id(platform, query, None),
+        resumed=resumed,
+        authorization="authorization_header",
+        source=source if _SOURCE.fullmatch(source := _parameter(query, "source")) else "unknown",
+        source_version=_parameter(query, "version") or None,
+    )
+
+
+def _with_private_formats(document: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an agent's document with the sound formats of a private session: PCM, and 16 kHz from the user."""
+    config = dict(document.get("conversation_config") or {})
+    asr, tts = dict(config.get("asr") or {}), dict(config.get("tts") or {})
+    asr["user_input_audio_format"] = "pcm_16000"
+    if not str(tts.get("agent_output_audio_format") or "").startswith("pcm_"):
+        tts["agent_output_audio_format"] = "pcm_16000"
+    return {**document, "conversation_config": {**config, "asr": asr, "tts": tts}}
+
+
 def _admitted(platform: Platform, headers: Headers, query: QueryParams) -> Admitted:
     door = platform.door
     has_key = door.has_key(headers)

@@ -17,6 +17,7 @@ from convai_lab.server import (
     conversation_routes,
     local_routes,
     phone_routes,
+    session_routes,
 )
 from convai_lab.server.access import Door
 from convai_lab.server.answers import Refusal, http_error_answer, refusal_answer
@@ -35,6 +36,7 @@ def build_app(platform: Platform) -> Starlette:
             *phone_routes.ROUTES,
             *catalogue_routes.ROUTES,
             *local_routes.ROUTES,
+            *session_routes.ROUTES,
             WebSocketRoute(SOCKET_PATH, conversation_socket),
         ],
         middleware=[Middleware(HostCheck, door=platform.door)],

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.wire_format import agent_from_wire
 from convai_lab.dialogue.conversation_loop import OUT_OF_TIME, SILENCE, ConversationLoop
+from convai_lab.dialogue.record import Recorder
 from convai_lab.dialogue.system_tools import NextAgent
 from convai_lab.dialogue.tool_runner import ToolRunner
 from convai_lab.errors import ConvaiLabError
-from convai_lab.providers.base import LLM
+from convai_lab.providers.base import LLM, SpeechEngines
 from convai_lab.server import client_frames as frames
 from convai_lab.server import socket_events as events
 from convai_lab.server.admission import Admitted
@@ -80,7 +82,7 @@ class ConversationSession:
             self._record.begin()
             wishes = await self._wishes()
             return await self._converse(tailor(self._document, wishes), wishes)
-        except _Over as over:
+        except SessionOver as over:
             return over.ending
         except Problem as problem:
             return _failed(problem)
@@ -122,14 +124,15 @@ class ConversationSession:
 
     async def _by_voice(self, tailored: Tailored, wishes: frames.Initiation) -> SpokenConversation:
         """Prepare a voice conversation; what it needs is loaded here, because text conversations do without."""
-        from convai_lab.server.spoken_conversation import SpokenConversation, formats_of
+        from convai_lab.server.spoken_conversation import formats_of
 
         formats = formats_of(*self._record.formats)
         engines = await asyncio.to_thread(self._platform.find_engines, tailored.agent, clock=self._clock)
         llm = self._find_llm(tailored.agent)
+        await self._when_ready(tailored.agent, engines)
         recording = self._record.new_recording()
         loop = self._loop = self._new_loop(tailored, wishes, llm)
-        return SpokenConversation(
+        return self._spoken_kind(
             loop,
             self._outbox,
             engines=engines,
@@ -139,6 +142,19 @@ class ConversationSession:
             tell=self._inbox.put,
             said=self._record.said,
         )
+
+    async def _when_ready(self, agent: Agent, engines: SpeechEngines) -> None:
+        """Wait until the client can hear the agent; one that has a socket can."""
+
+    @property
+    def _spoken_kind(self) -> Callable[..., SpokenConversation]:
+        from convai_lab.server.spoken_conversation import SpokenConversation
+
+        return SpokenConversation
+
+    @property
+    def _recorder(self) -> Recorder:
+        return self._platform.conversations
 
     def _new_loop(self, tailored: Tailored, wishes: frames.Initiation, llm: LLM) -> ConversationLoop:
         agent = tailored.agent
@@ -155,7 +171,7 @@ class ConversationSession:
             llm=llm,
             tools=tools,
             clock=self._clock,
-            recorder=self._platform.conversations,
+            recorder=self._recorder,
             llm_timeout_secs=self._times.llm,
             extra_body=wishes.extra_body,
         )
@@ -183,7 +199,7 @@ class ConversationSession:
             async with self._clock.timeout(patience if is_quiet else left):
                 return await self._inbox.get()
         except TimeoutError:
-            raise _Over(self._too_quiet(silence) if is_quiet else _too_long(self._loop.agent)) from None
+            raise SessionOver(self._too_quiet(silence) if is_quiet else _too_long(self._loop.agent)) from None
 
     def _too_quiet(self, silence: float | None) -> Ending:
         if silence is not None:
@@ -216,7 +232,7 @@ class ConversationSession:
             case SpeechOver() if not isinstance(talk, TypedConversation):
                 talk.speech_over(message)
             case Gone():
-                raise _Over(Ending(message.reason, SYSTEM if message.was_stopped else "user"))
+                raise SessionOver(Ending(message.reason, SYSTEM if message.was_stopped else "user"))
             case Problem():
                 raise message
 
@@ -240,7 +256,7 @@ class ConversationSession:
             self._record.failed(conversation, ending.problem)
 
 
-class _Over(Exception):
+class SessionOver(Exception):
     """The session is over without a fault."""
 
     def __init__(self, ending: Ending) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from convai_lab.clock import Clock
 from convai_lab.server import socket_events as events
-from convai_lab.server.client_frames import AudioChunk, Frame, read_frame
+from convai_lab.server.client_frames import AudioChunk, read_frame
 from convai_lab.server.limits import (
     AUDIO_FRAMES_AT_ONCE,
     AUDIO_FRAMES_PER_SEC,
@@ -91,8 +91,10 @@ class Outbox:
 class Inbox:
     """Reads frames from the client until it is gone or misbehaves; `put` adds what the session tells itself."""
 
-    def __init__(self, socket: WebSocket, clock: Clock) -> None:
-        self._socket = socket
+    def __init__(
+        self, socket: WebSocket, clock: Clock, *, read: Callable[[str | None], object | None] = read_frame
+    ) -> None:
+        self._socket, self._read_frame = socket, read
         self._mail: asyncio.Queue[object] = asyncio.Queue()
         self._rate = Bucket(FRAMES_PER_SEC, FRAMES_AT_ONCE, clock)
         self._audio_rate = Bucket(AUDIO_FRAMES_PER_SEC, AUDIO_FRAMES_AT_ONCE, clock)
@@ -118,12 +120,12 @@ class Inbox:
 
     async def _read(self) -> None:
         """Read on until there is nothing more to expect from this client."""
-        while isinstance(message := await self._next(), Frame | None):
+        while not isinstance(message := await self._next(), Gone | Problem):
             if message is not None:
                 self.put(message)
         self.put(message)
 
-    async def _next(self) -> Frame | Gone | Problem | None:
+    async def _next(self) -> object | None:
         try:
             message = await self._socket.receive()
         except (WebSocketDisconnect, RuntimeError):
@@ -131,7 +133,7 @@ class Inbox:
         if message["type"] == "websocket.disconnect":
             return Gone(message.get("code") or 1005)
         try:
-            frame = read_frame(message.get("text"))
+            frame = self._read_frame(message.get("text"))
         except Problem as problem:
             return problem
         rate, what = (self._audio_rate, "audio frames") if isinstance(frame, AudioChunk) else (self._rate, "frames")

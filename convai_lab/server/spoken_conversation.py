@@ -58,8 +58,8 @@ class SpokenConversation:
         said: Callable[[int, int], None],
     ) -> None:
         self._loop, self._outbox, self._tell, self._said = loop, outbox, tell, said
-        self._user = UserAudio(formats.user, clock)
-        self._socket = VoiceSocket(outbox, user=self._user, spoken_in=formats.agent, clock=clock)
+        self._user = self._new_user(formats.user, clock)
+        self._socket = self._new_socket(formats.agent, clock)
         self._session = VoiceSession(
             loop=loop,
             engines=engines,
@@ -73,6 +73,12 @@ class SpokenConversation:
         self._over: SpeechOver | None = None
         self._writing: int | None = None
         self._goodbye: list[ToolResult] = []
+
+    def _new_user(self, spoken_in: AudioFormat, clock: Clock) -> UserAudio:
+        return UserAudio(spoken_in, clock)
+
+    def _new_socket(self, spoken_in: AudioFormat, clock: Clock) -> VoiceSocket:
+        return VoiceSocket(self._outbox, user=self._user, spoken_in=spoken_in, clock=clock)
 
     @property
     def event_id(self) -> int:

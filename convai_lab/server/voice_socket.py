@@ -63,11 +63,15 @@ class UserAudio:
                 f"more than {MAX_WAITING_SECS / 60:g} minutes of audio are waiting to be heard: "
                 "send audio at the pace at which it is spoken",
             )
+        self.put(data)
+        return self._pace.odd(len(data) / self._bytes_a_sec, self._clock.now())
+
+    def put(self, data: bytes) -> None:
+        """Add audio in the agreed format to what waits to be heard."""
         if whole := self._samples.whole(data):
             self._waiting.append(memoryview(whole))
             self._waiting_bytes += len(whole)
             self._news.set()
-        return self._pace.odd(len(data) / self._bytes_a_sec, self._clock.now())
 
     def close(self) -> None:
         """Hear that the user is gone; what has arrived is still heard."""

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import base64
+from collections.abc import Mapping
 from typing import Any, Protocol
 
-from convai_lab.workspace.live_events import MediaKind
+from convai_lab.errors import InvalidValueError
+from convai_lab.workspace.live_events import MEDIA_KINDS, MediaKind
+
+SESSION_RATE_HZ = 16000
+MAX_CLIP_BYTES = 8 * 1024 * 1024
+MAX_PIECE_BYTES = 700_000
+"""Seven seconds at 48 kHz; a longer sound is sent in pieces."""
 
 
 class MediaPort(Protocol):
     """What a media line needs of its session."""
 
-    @property
-    def media_kind(self) -> MediaKind:
-        """Return the kind that was chosen last."""
+    media_kind: MediaKind
 
     def post(self, frame: Mapping[str, Any]) -> None:
         """Send a frame to the platform, in order, from any thread; nothing happens when the session is over."""
@@ -22,31 +27,48 @@ class MediaPort(Protocol):
 class MediaLine:
     """The sound of one session. Every call returns at once and may be made from any thread."""
 
-    def __init__(self, port: MediaPort, choose: Callable[[MediaKind], None]) -> None:
-        self._port, self._choose = port, choose
+    def __init__(self, port: MediaPort) -> None:
+        self._port = port
 
     @property
     def kind(self) -> MediaKind:
-        """Return how the sound is to travel."""
+        """Return how the sound is to travel; ``text`` until something was chosen."""
         return self._port.media_kind
 
     def choose(self, kind: MediaKind) -> None:
         """Choose how the sound travels; the agent begins to speak when the first one chosen is ready.
 
         With ``webrtc`` the platform sends a join as a `Signal`; the page answers it with its offer, and once the
-        sound is connected a `MediaChanged` says so. Until then the sound keeps the way that it had. To be changed
-        at any time; what is being said is not lost.
+        sound is connected a `MediaChanged` says so. Until then the agent's sound keeps the way that it had. To be
+        changed at any time; what is being said is not lost.
         """
-        raise NotImplementedError
+        if kind not in MEDIA_KINDS:
+            raise InvalidValueError(f"use one of {', '.join(MEDIA_KINDS)}, not {kind!r}", field="kind")
+        self._port.media_kind = kind
+        self._port.post({"type": "live_choose", "kind": kind})
 
     def signal(self, message: Mapping[str, Any]) -> None:
         """Pass on the page's signalling as it is: ``join``, ``sdp`` or ``candidate`` of an ipywebrtc room."""
-        raise NotImplementedError
+        self._port.post({"type": "live_signal", "message": dict(message)})
 
-    def push(self, pcm: bytes, rate_hz: int = 16000) -> None:
+    def push(self, pcm: bytes, rate_hz: int = SESSION_RATE_HZ) -> None:
         """Say this: the page's microphone as 16-bit mono PCM; at the pace at which it is spoken."""
-        raise NotImplementedError
+        pcm = bytes(pcm)
+        for at in range(0, len(pcm), MAX_PIECE_BYTES):
+            encoded = base64.b64encode(pcm[at : at + MAX_PIECE_BYTES]).decode("ascii")
+            if rate_hz == SESSION_RATE_HZ:
+                self._port.post({"user_audio_chunk": encoded})
+            else:
+                self._port.post({"type": "live_sound", "pcm": encoded, "rate_hz": rate_hz})
 
     def push_clip(self, data: bytes, mime: str) -> None:
-        """Say a recorded clip: what a page's recorder made, such as ``audio/webm``."""
-        raise NotImplementedError
+        """Say a recorded clip: what a page's recorder made, such as ``audio/webm``.
+
+        Raises:
+            InvalidValueError: It is empty, or larger than 8 MB.
+        """
+        data = bytes(data)
+        if not 0 < len(data) <= MAX_CLIP_BYTES:
+            limit = f"{MAX_CLIP_BYTES // 1024 // 1024} MB"
+            raise InvalidValueError(f"has {len(data)} bytes: from 1 byte to {limit} can be sent", field="data")
+        self._port.post({"type": "live_clip", "data": base64.b64encode(data).decode("ascii"), "mime": mime})

@@ -80,6 +80,10 @@ class ToolDesk:
         self.missing: list[str] = []
         """Tools that were called and that nobody here can run."""
 
+    def use(self, agent: Agent) -> None:
+        """Answer the tool calls of another agent from now on."""
+        self._tools = {tool.name: tool for tool in agent.tools if isinstance(tool, ClientTool)}
+
     def is_answered(self, name: str) -> bool:
         """Say whether the model waits for the result of that tool."""
         tool = self._tools.get(name)

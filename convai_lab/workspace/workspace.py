@@ -6,18 +6,20 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from convai_lab import background, settings
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.wire_format import conversation_from_wire
-from convai_lab.errors import NotSupportedError
+from convai_lab.errors import InvalidValueError, NotSupportedError
 from convai_lab.workspace.agents import AgentRef, Agents
 from convai_lab.workspace.caller import AsyncCaller, BlockingCaller, OnEvent
 from convai_lab.workspace.chat import Held, Line, Opening
 from convai_lab.workspace.conversations import ConversationRef, Conversations, conversation_id_of
 from convai_lab.workspace.devices import Speech
 from convai_lab.workspace.listing import background_twin
+from convai_lab.workspace.live_line import LiveLine
+from convai_lab.workspace.live_session import LiveSession, OnLiveEvent
 from convai_lab.workspace.names import number, path_part
 from convai_lab.workspace.session import Session
 from convai_lab.workspace.talk import new_script, talk
@@ -54,6 +56,7 @@ class Workspace:
         self.agents = Agents(transport, bound)
         self.conversations = Conversations(transport)
         self._line = Line(transport, self.agents, self.conversations, bound)
+        self._live = LiveLine(transport, self.agents, self.conversations, bound)
 
     @property
     def platform(self) -> str:
@@ -177,18 +180,52 @@ class Workspace:
             held.attach(error)
             raise
 
+    @overload
     def start_session(
         self,
         agent: AgentRef,
         *,
+        voice: Literal[False] = False,
         variables: Mapping[str, Any] | None = None,
         continue_from: ConversationRef | None = None,
         on_event: OnEvent | None = None,
         user_id: str | None = None,
-    ) -> Session:
-        """Open a text conversation that you hold yourself: `say`, `context`, `end`."""
+    ) -> Session: ...
+
+    @overload
+    def start_session(
+        self,
+        agent: AgentRef,
+        *,
+        voice: Literal[True],
+        variables: Mapping[str, Any] | None = None,
+        on_event: OnLiveEvent | None = None,
+        user_id: str | None = None,
+    ) -> LiveSession: ...
+
+    def start_session(
+        self,
+        agent: AgentRef,
+        *,
+        voice: bool = False,
+        variables: Mapping[str, Any] | None = None,
+        continue_from: ConversationRef | None = None,
+        on_event: Any = None,
+        user_id: str | None = None,
+    ) -> Session | LiveSession:
+        """Open a conversation that you hold yourself: `say`, `context`, `end`.
+
+        In text each `say` waits for its answer. With ``voice=True`` it goes on by itself while this process does
+        other things; see `LiveSession`.
+
+        Raises:
+            InvalidValueError: The agent takes no voice, or a voice session is to go on with a conversation.
+        """
         opening = Opening(agent, variables, continue_from, user_id)
-        return Session(self._line, opening, BlockingCaller(on_event)).start()
+        if not voice:
+            return Session(self._line, opening, BlockingCaller(on_event)).start()
+        _check_new(continue_from)
+        return LiveSession(self._live, background.run(self._live.prepared(opening)), opening, on_event)
 
     async def astart_session(
         self,
@@ -198,7 +235,7 @@ class Workspace:
         continue_from: ConversationRef | None = None,
         user_id: str | None = None,
     ) -> Session:
-        """Do what `start_session` does, awaited; use `asay`, `acontext` and `aend` on it."""
+        """Do what `start_session` does in text, awaited; use `asay`, `acontext` and `aend` on it."""
         opening = Opening(agent, variables, continue_from, user_id)
         return await Session(self._line, opening, BlockingCaller()).astart()
 
@@ -254,3 +291,8 @@ class Workspace:
             started_at=number(answer.get("started_at_unix_secs")),
             keys={str(name): value is True for name, value in keys.items()} if isinstance(keys, dict) else {},
         )
+
+
+def _check_new(continue_from: object) -> None:
+    if continue_from is not None:
+        raise InvalidValueError("a voice session begins a new conversation: leave it out", field="continue_from")
