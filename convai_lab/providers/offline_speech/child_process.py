@@ -26,7 +26,6 @@ from typing import Any, Protocol
 from convai_lab import settings
 from convai_lab.providers.offline_speech.child_frames import BrokenFrameError, Frame, packed, read_frame
 
-PACKAGE = "convai_lab.providers.offline_speech"
 DIED_LIMIT_SECS = 1.0
 
 new_stream_id = count(1).__next__
@@ -44,7 +43,7 @@ class Listener(Protocol):
 
 
 class Connection:
-    """One run of a speech process, from its start to its death."""
+    """One run of a speech process, from its start to its death; `module` is what it runs, by its full name."""
 
     def __init__(self, module: str) -> None:
         self.module = module
@@ -56,7 +55,8 @@ class Connection:
         self._lock = threading.Lock()
         self._last_words = ""
         self._dead = False
-        threading.Thread(target=self._write, name=f"convai-{module}-in", daemon=True).start()
+        self._thread = f"convai-{module.rpartition('.')[2]}"
+        threading.Thread(target=self._write, name=f"{self._thread}-in", daemon=True).start()
 
     @property
     def alive(self) -> bool:
@@ -99,7 +99,7 @@ class Connection:
             self._die(f"it could not be started ({error})")
             return
         assert process.stdin is not None
-        threading.Thread(target=self._read, args=(process,), name=f"convai-{self.module}-out", daemon=True).start()
+        threading.Thread(target=self._read, args=(process,), name=f"{self._thread}-out", daemon=True).start()
         with contextlib.suppress(OSError), process.stdin as pipe:
             while (frame := self._outbox.get()) is not None:
                 rest = memoryview(frame)
@@ -108,16 +108,41 @@ class Connection:
 
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
-        with contextlib.suppress(OSError, BrokenFrameError), io.BufferedReader(process.stdout) as pipe:  # type: ignore[type-var]
+        try:
+            with contextlib.suppress(OSError):
+                self._take_frames(process.stdout)
+        except BrokenFrameError as error:
+            self._last_words = f"what it answered cannot be read ({error})"
+            with contextlib.suppress(OSError):
+                process.kill()
+        ending = _ending(process)
+        self._die(self._last_words or ending)
+        self._outbox.put(None)
+
+    def _take_frames(self, source: Any) -> None:
+        with io.BufferedReader(source) as pipe:
             while (frame := read_frame(pipe)) is not None:
                 if frame.head.get("op") == "fatal":
                     self._last_words = str(frame.head.get("message", ""))
-                with self._lock:
-                    listener = self._listeners.get(frame.head.get("id", 0))
-                if listener is not None:
-                    listener.on_frame(frame)
-        self._die(self._last_words or _ending(process))
-        self._outbox.put(None)
+                self._deliver(frame)
+
+    def _deliver(self, frame: Frame) -> None:
+        """Give a frame to whoever waits for it.
+
+        Raises:
+            BrokenFrameError: It is not what it should be.
+        """
+        if not isinstance(stream := frame.head.get("id", 0), int):
+            raise BrokenFrameError("a frame is for no stream")
+        with self._lock:
+            listener = self._listeners.get(stream)
+        if listener is not None:
+            try:
+                listener.on_frame(frame)
+            except BrokenFrameError:
+                raise
+            except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+                raise BrokenFrameError(f"{type(error).__name__} in {str(frame.head)[:80]}") from error
 
     def _die(self, reason: str) -> None:
         with self._lock:
@@ -194,7 +219,7 @@ def stop_speech_processes() -> None:
 
 def _spawn(module: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 - our own interpreter and module
-        [sys.executable, "-P", "-m", f"{PACKAGE}.{module}", str(os.getpid())],
+        [sys.executable, "-P", "-m", module, str(os.getpid())],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -12,7 +12,7 @@ from typing import Any
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import InvalidValueError, ProviderError, ProviderStreamError, ProviderTimeoutError
 from convai_lab.providers.base import AudioChunk, Mark
-from convai_lab.providers.offline_speech.child_frames import Frame
+from convai_lab.providers.offline_speech.child_frames import BrokenFrameError, Frame
 from convai_lab.providers.offline_speech.child_process import Connection, SpeechProcess, new_stream_id
 from convai_lab.providers.offline_speech.espeak_voices import (
     LANGUAGES,
@@ -31,7 +31,7 @@ SENTENCE_PAUSE_MS = 150
 ANSWER_LIMIT_SECS = 20.0
 """How long the process may be silent: the longest queue seen was rendered in a tenth of it."""
 
-speaking_process = SpeechProcess("espeak_process")
+speaking_process = SpeechProcess("convai_lab.providers.offline_speech.espeak_process")
 """The process that speaks for everybody here; it also knows how unknown words are pronounced."""
 
 
@@ -39,7 +39,7 @@ class EspeakTTS:
     """Speaks with espeak-ng: robotic, but at once, anywhere, and with a mark for every word.
 
     `language` is what it speaks unless `synthesize` says otherwise. All sessions share one process; each of them has
-    one piece of text in its queue at a time, so that they take turns.
+    one piece of text in its queue at a time, so that they take turns. `process` is another process to speak in.
 
     Raises:
         MissingPackageError: espeakng-loader is not installed.
@@ -50,9 +50,11 @@ class EspeakTTS:
         rate_hz=RATE_HZ, alignment="word", voices=tuple(VOICES), languages=LANGUAGES, needs_network=False
     )
 
-    def __init__(self, *, clock: Clock | None = None, language: str = "en") -> None:
+    def __init__(
+        self, *, clock: Clock | None = None, language: str = "en", process: SpeechProcess | None = None
+    ) -> None:
         require_package("espeakng_loader", "espeakng-loader", needed_for="the embedded voice")
-        self._clock = clock or SystemClock()
+        self._clock, self._process = clock or SystemClock(), process or speaking_process
         self.language = language
         engine_voice(VOICES["George"], language)
 
@@ -96,7 +98,7 @@ class EspeakTTS:
     async def _speak(self, text: str, request: dict[str, Any]) -> AsyncGenerator[AudioChunk | Mark, None]:
         sample = 0
         for piece in pieces(text):
-            rendering = _Rendering(piece, request, self._clock)
+            rendering = _Rendering(piece, request, self._clock, self._process)
             try:
                 async for item in rendering.items(sample):
                     yield item
@@ -108,9 +110,9 @@ class EspeakTTS:
 class _Rendering:
     """One piece of text being spoken."""
 
-    def __init__(self, piece: Piece, request: dict[str, Any], clock: Clock) -> None:
+    def __init__(self, piece: Piece, request: dict[str, Any], clock: Clock, process: SpeechProcess) -> None:
         self.samples = 0
-        self._piece, self._clock = piece, clock
+        self._piece, self._clock, self._process = piece, clock, process
         self._stream = new_stream_id()
         self._request = {**request, "id": self._stream}
         self._inbox = _Inbox()
@@ -149,7 +151,7 @@ class _Rendering:
         return bytes(2 * (SENTENCE_PAUSE_MS * RATE_HZ // 1000)) if self._piece.ends_sentence else b""
 
     def _ask(self) -> None:
-        self._connection = speaking_process.connection()
+        self._connection = self._process.connection()
         if self._connection.listen(self._stream, self._inbox):
             self._connection.send(self._request, self._piece.spoken.encode())
         else:
@@ -191,7 +193,12 @@ class _Inbox:
         self._lock = threading.Lock()
 
     def on_frame(self, frame: Frame) -> None:
-        """Take a frame."""
+        """Take a frame; one that is none of the three breaks the connection, on the reading thread."""
+        if frame.head["op"] == "audio":
+            if len(frame.body) % 2 or not all(len([int(n) for n in word]) == 3 for word in frame.head["words"]):
+                raise BrokenFrameError("half a sample, or words without their place")
+        elif frame.head["op"] not in ("done", "error"):
+            raise BrokenFrameError("no such answer")
         self._put(frame)
 
     def on_loss(self, reason: str) -> None:

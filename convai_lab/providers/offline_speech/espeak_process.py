@@ -22,9 +22,9 @@ class _Request(NamedTuple):
 class EspeakWorker:
     """Speaks what it is asked, and stops within one chunk when a stream is given up."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, library: EspeakLibrary | None = None) -> None:
         self._send = send
-        self._library = EspeakLibrary()
+        self._library = library or EspeakLibrary()
         self._requests: deque[_Request] = deque()
         self._cancelled: set[int] = set()
 

@@ -47,7 +47,7 @@ SECS_FOR_A_SECOND = 0.5
 MOST_PROCESSES = min(4, os.cpu_count() or 1)
 OWNER_STREAM = 0
 
-listening_processes = ProcessPool("pocketsphinx_process", MOST_PROCESSES)
+listening_processes = ProcessPool("convai_lab.providers.offline_speech.pocketsphinx_process", MOST_PROCESSES)
 """The processes that listen for everybody here: one, and others while it is busy."""
 
 
@@ -69,7 +69,7 @@ class PocketsphinxASR:
 
     The phrases become a language model, mixed with what every caller says; without any, general English is used,
     where every third sentence is wrong (measured on 22 recordings). `fast` leaves out one of three passes: the end
-    of an utterance comes 30 to 80 ms sooner, with a few more wrong words.
+    of an utterance comes 30 to 80 ms sooner, with a few more wrong words. `processes` are others to listen in.
 
     Raises:
         MissingPackageError: pocketsphinx is not installed.
@@ -80,9 +80,9 @@ class PocketsphinxASR:
         streaming=True, partials=True, word_times=True, languages=("en",), biasing="lm", needs_network=False
     )
 
-    def __init__(self, *, clock: Clock | None = None, fast: bool = False) -> None:
+    def __init__(self, *, clock: Clock | None = None, fast: bool = False, processes: ProcessPool | None = None) -> None:
         require_package("pocketsphinx", "pocketsphinx", needed_for="the embedded recogniser")
-        self._clock, self.fast = clock or SystemClock(), fast
+        self._clock, self.fast, self._processes = clock or SystemClock(), fast, processes or listening_processes
 
     def open(self, *, rate_hz: int, language: str, phrases: Sequence[str] = ()) -> PocketsphinxStream:
         """Start an utterance; `phrases` may hold digits and signs, which are expected as they are read out.
@@ -96,7 +96,7 @@ class PocketsphinxASR:
                 f"{NAME} understands English (en) only, got {language!r:.40}: choose another recogniser for it",
                 field="language",
             )
-        return PocketsphinxStream(_checked(phrases), fast=self.fast, clock=self._clock)
+        return PocketsphinxStream(_checked(phrases), fast=self.fast, clock=self._clock, processes=self._processes)
 
     async def prepare(self, phrases: Sequence[str] = ()) -> Vocabulary:
         """Make the model of these phrases now, and say what it knows; the next utterance starts at once.
@@ -115,10 +115,12 @@ class PocketsphinxASR:
 class PocketsphinxStream:
     """One utterance; what it is fed travels to a process that listens, and beliefs come back."""
 
-    def __init__(self, phrases: tuple[str, ...], *, fast: bool, clock: Clock) -> None:
+    def __init__(
+        self, phrases: tuple[str, ...], *, fast: bool, clock: Clock, processes: ProcessPool = listening_processes
+    ) -> None:
         self.vocabulary: Vocabulary | None = None
         """What can be heard; known as soon as the model is there."""
-        self._clock, self._fast = clock, fast
+        self._clock, self._fast, self._processes = clock, fast, processes
         self._spec = _spec(phrases, str(settings.home() / "speech"))
         self._stream = new_stream_id()
         self._samples, self._kept = WholeSamples(), bytearray()
@@ -240,9 +242,9 @@ class PocketsphinxStream:
 
     def _opened(self) -> Connection:
         """Return a process that knows the model and waits for the audio of this utterance."""
-        connection = listening_processes.connection()
+        connection = self._processes.connection()
         while not connection.listen(self._stream, self):
-            connection = listening_processes.connection()
+            connection = self._processes.connection()
         if not connection.known:
             connection.listen(OWNER_STREAM, _Pronouncer(connection))
         if self._spec.key not in connection.known:
@@ -334,7 +336,7 @@ def _spec(phrases: tuple[str, ...], folder: str) -> _Spec:
 def _checked(phrases: Sequence[str]) -> tuple[str, ...]:
     if isinstance(phrases, str | bytes) or not all(isinstance(phrase, str) for phrase in phrases):
         raise InvalidValueError("must be a list of texts", field="phrases")
-    if (chars := sum(map(len, phrases))) > MAX_PHRASES_CHARS:
+    if (chars := sum(map(len, phrases)) + len(phrases)) > MAX_PHRASES_CHARS:
         raise InvalidValueError(
             f"{chars:,} characters are more than the recogniser can use ({MAX_PHRASES_CHARS:,}): give fewer",
             field="phrases",
