@@ -60,7 +60,11 @@ def t_tail(value: float, df: float) -> float:
         return 0.0 if value > 0 else 1.0
     if df >= LARGE_DF:
         return NORMAL.cdf(-value)
-    half = 0.5 * beta_cdf(df / (df + value * value), df / 2, 0.5)
+    square = value * value
+    if square < df:  # near zero the other form would lose half of its digits
+        half = 0.5 - 0.5 * beta_cdf(square / (df + square), 0.5, df / 2)
+    else:
+        half = 0.5 * beta_cdf(df / (df + square), df / 2, 0.5)
     return half if value >= 0 else 1 - half
 
 

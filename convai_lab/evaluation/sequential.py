@@ -93,7 +93,8 @@ def _checked(differences: Sequence[float]) -> Numbers:
     if len(outside):
         index = int(outside[0])
         raise InvalidValueError(f"must be between -1 and 1, got {numbers[index]:g}", field=f"differences[{index}]")
-    return np.clip(numbers, -1.0, 1.0)
+    clipped: Numbers = np.clip(numbers, -1.0, 1.0)
+    return clipped
 
 
 def _capital_path(numbers: Numbers) -> Numbers:
@@ -104,7 +105,8 @@ def _capital_path(numbers: Numbers) -> Numbers:
 def _log_mean(logs: Numbers) -> Numbers:
     top: Numbers = logs.max(axis=-1, keepdims=True)
     found: Numbers = np.log(np.exp(logs - top).mean(axis=-1, keepdims=True)) + top
-    return np.asarray(found[..., 0], dtype=np.float64)
+    only: Numbers = found[..., 0]
+    return only
 
 
 def confidence_sequence(numbers: Numbers, alpha: float) -> tuple[float, float]:
