@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 _CONFIRM = re.compile(
     r"\b(?:go ahead|shall i|should i|would you like me to|do you want me to|want me to|"
-    r"(?:is|are) (?:that|this|these|it|everything|all) (?:all )?(?:right|correct|okay|ok|fine)|can you confirm|could you confirm|please confirm|"
+    r"(?:is|are) (?:that|this|these|it|everything|all) (?:all )?(?:right|correct|okay|ok|fine)|"
+    r"(?:can you|could you|please) confirm|"
     r"do you confirm|to confirm|are you sure|does that (?:work|sound)|sounds? good|correct\?|right\?)",
     re.IGNORECASE,
 )

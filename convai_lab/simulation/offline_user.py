@@ -47,7 +47,7 @@ class OfflineUser:
         move = Move(stop="script_over")
         for turns in _exchanges(conversation.turns[len(scenario.history) :]):
             memory.take_in(turns)
-            move = memory.react(" ".join(turn.text for turn in turns).strip())
+            move = memory.react(" ".join(_heard(turn) for turn in turns).strip())
         return move
 
 
@@ -56,7 +56,7 @@ def _opening(conversation: Conversation, scenario: Scenario) -> Move:
         return Move(text=scenario.opening)
     if scenario.history and conversation.turns[-1].role == "agent":
         memory = _Memory(scenario)
-        return memory.react(conversation.turns[-1].text)
+        return memory.react(_heard(conversation.turns[-1]))
     if scenario.goal or scenario.facts:
         return Move(text=scenario.goal or next(iter(scenario.facts.values())))
     return Move(fault="nothing_to_say", detail="the scenario has no opening, no goal and no facts: give it an opening")
@@ -74,6 +74,10 @@ def _exchanges(turns: tuple[Turn, ...]) -> Iterator[list[Turn]]:
             said.append(turn)
     if said is not None:
         yield said
+
+
+def _heard(turn: Turn) -> str:
+    return turn.text if turn.text_heard is None else turn.text_heard
 
 
 class _Memory:

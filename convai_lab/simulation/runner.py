@@ -17,15 +17,13 @@ from convai_lab.dialogue.conversation_loop import OUT_OF_TIME, ConversationLoop
 from convai_lab.dialogue.reply import ReplyDone
 from convai_lab.errors import ProviderError
 from convai_lab.providers.base import LLM, Usage
+from convai_lab.simulation.caller_moves import CallerMoves
 from convai_lab.simulation.faults import Fault, Party, fault_of, tool_faults
 from convai_lab.simulation.scenario import Scenario
 from convai_lab.simulation.simulated_tools import SimulatedToolRunner, ToolDesk, ToolEntry, ToolState
-from convai_lab.simulation.simulated_user import Move, SimulatedUser
+from convai_lab.simulation.simulated_user import SimulatedUser
 
 __all__ = ["Ending", "Fault", "SimulatedConversation", "ToolEntry", "ToolState", "run_conversation"]
-
-MOVE_SECS = 120.0
-"""A simulated user may think so long."""
 
 Ending = Literal[
     "goal_reached", "gave_up", "script_over", "agent", "max_turns", "max_duration", "agent_fault", "provider_fault",
@@ -49,20 +47,6 @@ class SimulatedConversation:
     faults: tuple[Fault, ...] = ()
     simulator_cost_usd: float | None = 0.0
     simulator_usage: Usage = field(default_factory=Usage)
-
-
-@dataclass
-class Expenses:
-    """What a simulated user used and cost; a cost that is not known once makes the whole unknown."""
-
-    usage: Usage = field(default_factory=Usage)
-    cost_usd: float | None = 0.0
-
-    def add(self, move: Move) -> None:
-        """Count one move."""
-        if move.usage is not None:
-            self.usage = Usage(*(_sum(a, b) for a, b in zip(self.usage, move.usage, strict=True)))
-        self.cost_usd = None if self.cost_usd is None or move.cost_usd is None else self.cost_usd + move.cost_usd
 
 
 async def run_conversation(
@@ -134,9 +118,9 @@ class _Run:
     def __init__(
         self, loop: ConversationLoop, scenario: Scenario, user: SimulatedUser, desk: ToolDesk, clock: Clock
     ) -> None:
-        self._loop, self._scenario, self._user, self._desk, self._clock = loop, scenario, user, desk, clock
-        self._faults: list[Fault] = []
-        self._expenses = Expenses()
+        self._loop, self._scenario, self._desk = loop, scenario, desk
+        self._moves = CallerMoves(loop, scenario, user, clock)
+        self._faults, self._expenses = self._moves.faults, self._moves.expenses
 
     async def talk(self) -> Ending:
         """Let both sides speak in turn until one of them ends it."""
@@ -144,7 +128,7 @@ class _Run:
             return "agent_fault"
         turns = 0
         while turns < self._scenario.max_turns:
-            move = await self._next_move()
+            move = await self._moves.next()
             if move is None:
                 return "simulator_fault"
             if move.text is None:
@@ -182,23 +166,6 @@ class _Run:
             return False
         return True
 
-    async def _next_move(self) -> Move | None:
-        """Ask the simulated user; None when it failed, which is noted."""
-        try:
-            async with self._clock.timeout(MOVE_SECS):
-                move = await self._user.next_move(self._loop.conversation, self._scenario)
-        except TimeoutError:
-            self._faults.append(Fault("simulator", "timeout", f"no next turn within {MOVE_SECS:g} seconds"))
-            return None
-        except Exception as error:  # the edge: one trial
-            self._blame("simulator", error)
-            return None
-        self._expenses.add(move)
-        if move.fault is not None:
-            self._faults.append(Fault("simulator", move.fault, move.detail))
-            return None
-        return move
-
     async def _answered(self) -> Ending | None:
         """Let the agent answer; returns why the conversation is over, or None when it goes on."""
         try:
@@ -219,7 +186,3 @@ class _Run:
 
     def _blame(self, party: Party, error: BaseException) -> None:
         self._faults.append(fault_of(error, party))
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    return other if one is None else one if other is None else one + other

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import zlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from convai_lab.agents.agent import Agent
@@ -21,20 +20,19 @@ from convai_lab.dialogue.conversation_loop import ConversationLoop
 from convai_lab.dialogue.tool_runner import ToolRunner
 from convai_lab.providers.base import LLM, SpeechEngines
 from convai_lab.providers.stub_speech import StubTTS, stub_engines
+from convai_lab.simulation.phone import Phone
 from convai_lab.testing.caller_steps import Cough, HangUp, Noise, Play, Press, Say, Stay, Step, Type, barge_in
 from convai_lab.testing.fake_llm import FakeLLM, Scripted
 from convai_lab.voice import events
-from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, mix, noise
+from convai_lab.voice.audio import FRAME_BYTES, noise
 from convai_lab.voice.recording import Recording
 from convai_lab.voice.session import VoiceSession
-from convai_lab.voice.transport import AgentAudio, MemoryTransport
+from convai_lab.voice.transport import MemoryTransport
 
 REACTION_SECS = 0.5
 """A caller speaks so long after the agent is done."""
-PATIENCE_SECS = 30.0
-"""A caller waits so long for the agent, then goes on with the script."""
-SHORTEST_SECS = 1e-5
-"""A virtual clock counts microseconds: less than this may never pass."""
+KEY_SECS = 0.2
+"""A caller presses a key of the telephone every so often."""
 CALLER_VOICE = "caller"
 
 
@@ -108,7 +106,7 @@ def hold_call(
         engines=speech,
         transport=call.transport,
         clock=clock,
-        on_event=call.on_event,
+        on_event=call.phone.on_event,
         recording=recording,
         output_rate_hz=output_rate_hz,
     )
@@ -123,73 +121,18 @@ def hold_call(
     )
 
 
-@dataclass
-class _Line:
-    """The caller's microphone: what it sends, frame by frame at the pace of the clock."""
-
-    clock: VirtualClock
-    transport: MemoryTransport
-    seed: int
-    is_always_on: bool
-    noise_dbfs: float | None = None
-    waiting: bytearray = field(default_factory=bytearray)
-    started: asyncio.Event = field(default_factory=asyncio.Event)
-    done: asyncio.Event = field(default_factory=asyncio.Event)
-    frames: int = 0
-
-    async def run(self) -> None:
-        """Send a frame every 20 ms while there is something to send."""
-        first, sent = self.clock.now(), 0
-        while True:
-            if not self.waiting and self.noise_dbfs is None and not self.is_always_on:
-                self.done.set()
-                self.started.clear()
-                await self.started.wait()
-                first, sent = self.clock.now(), 0
-            self._send()
-            sent += 1
-            await self.clock.sleep(max(0.0, first + sent * FRAME_MS / 1000 - self.clock.now()))
-            if not self.waiting:
-                self.done.set()
-
-    def say(self, pcm: bytes) -> None:
-        """Speak from now on."""
-        self.waiting += pcm
-        self.done.clear()
-        self.started.set()
-
-    def _send(self) -> None:
-        frame = bytes(self.waiting[:FRAME_BYTES]).ljust(FRAME_BYTES, b"\0")
-        del self.waiting[:FRAME_BYTES]
-        if self.noise_dbfs is not None:
-            self.frames += 1
-            frame = mix(frame, noise(FRAME_MS / 1000, dbfs=self.noise_dbfs, seed=self.seed * 1_000_003 + self.frames))
-        self.transport.speak(frame)
-
-
 class _Held:
     """One call under way."""
 
     def __init__(self, clock: VirtualClock, *, is_always_on: bool, seed: int) -> None:
         self.clock = clock
-        self.transport = _TracedTransport(clock)
-        self.happened: list[tuple[float, events.VoiceEvent]] = []
+        self.phone = Phone(clock, seed=seed, is_always_on=is_always_on)
+        self.transport, self.happened = self.phone.transport, self.phone.happened
         self._seed, self._voice = seed, StubTTS()
-        self._line = _Line(clock, self.transport, seed, is_always_on)
-        self._news = asyncio.Event()
-        self._state = "connecting"
-        self._answers = 0
-
-    def on_event(self, event: events.VoiceEvent) -> None:
-        self.happened.append((self.clock.now(), event))
-        if isinstance(event, events.StateChanged):
-            self._answers += self._state in ("thinking", "speaking") and event.state == "listening"
-            self._state = event.state
-            self._news.set()
 
     async def hold(self, session: VoiceSession, script: Sequence[Step]) -> Conversation:
         self._session = session
-        line = asyncio.ensure_future(self._line.run())
+        line = asyncio.ensure_future(self.phone.microphone.run())
         caller = asyncio.ensure_future(self._follow(script))
         try:
             return await session.run()
@@ -208,7 +151,7 @@ class _Held:
     async def _follow(self, script: Sequence[Step]) -> None:
         for step in script:
             await self._do(Say(step) if isinstance(step, str) else step)
-        await self._agent_done()
+        await self.phone.agent_done()
         await self.clock.sleep(REACTION_SECS)
         self.transport.hang_up()
 
@@ -226,115 +169,47 @@ class _Held:
             case Stay(secs=secs):
                 await self.clock.sleep(secs)
             case Noise(dbfs=dbfs):
-                self._line.noise_dbfs = dbfs
-                self._line.started.set()
+                self.phone.microphone.use_noise(dbfs)
             case Press(keys=keys):
-                await self._agent_done()
-                for key in keys:
-                    self._session.dtmf(key)
-                    await self.clock.sleep(0.2)
-                self._answers_before = self._answers
+                await self._press(keys)
             case Type(text=text):
-                await self._agent_done()
-                self._spoke_after, self._answers_before = len(self.transport.sent), self._answers
+                await self.phone.agent_done()
+                self.phone.begin()
+                self.phone.finished()
                 self._session.hear_text(text)
             case HangUp(word=word):
                 if word is not None:
-                    await self._words(word)
+                    await self.phone.words(word)
                 self.transport.hang_up()
 
     async def _speak(self, pcm: bytes, step: Any) -> None:
         await self._moment(step)
-        self._spoke_after = len(self.transport.sent)
-        self._line.say(pcm)
-        await self._line.done.wait()
-        self._answers_before = self._answers
+        await self.phone.speak(pcm)
+
+    async def _press(self, keys: str) -> None:
+        await self.phone.agent_done()
+        for key in keys:
+            self._session.dtmf(key)
+            await self.clock.sleep(KEY_SECS)
+        self.phone.finished()
 
     async def _play(self, pcm: bytes, chunk_bytes: int) -> None:
-        self._spoke_after = len(self.transport.sent)
+        self.phone.begin()
         for at in range(0, len(pcm), chunk_bytes):
             chunk = pcm[at : at + chunk_bytes]
             self.transport.speak(chunk)
             await self.clock.sleep(len(chunk) / 32000)
-        self._answers_before = self._answers
+        self.phone.finished()
 
     async def _moment(self, step: Any) -> None:
         """Wait until the step is due."""
         if step.at is not None:
             await self.clock.sleep(max(0.0, step.at - self.clock.now()))
         elif step.word is not None:
-            await self._words(step.word)
+            await self.phone.words(step.word)
         else:
-            await self._agent_done()
+            await self.phone.agent_done()
             await self.clock.sleep(REACTION_SECS)
-
-    _spoke_after = 0
-    _answers_before = -1
-
-    async def _agent_done(self) -> None:
-        """Wait until the agent has answered what was said last."""
-        await self._until(lambda: self._state == "listening" and self._answers > self._answers_before)
-
-    async def _words(self, number: int) -> None:
-        """Wait until the agent has said so many words since the caller spoke last."""
-
-        def begun() -> list[float]:
-            return self.transport.word_starts(self._spoke_after)
-
-        while True:
-            await self._until(lambda: len(begun()) > number)
-            if len(starts := begun()) <= number:
-                return
-            if (left := starts[number] - self.clock.now()) < SHORTEST_SECS:
-                return
-            await self.clock.sleep(left)
-
-    async def _until(self, is_so: Callable[[], bool]) -> None:
-        try:
-            async with self.clock.timeout(PATIENCE_SECS):
-                while not is_so():
-                    self._news.clear()
-                    await self._next_news()
-        except TimeoutError:
-            return
-
-    async def _next_news(self) -> None:
-        waits = [asyncio.ensure_future(self._news.wait()), asyncio.ensure_future(self.transport.next_news())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-
-class _TracedTransport(MemoryTransport):
-    """A `MemoryTransport` that notes everything with its instant."""
-
-    def __init__(self, clock: VirtualClock) -> None:
-        super().__init__(clock)
-        self.log: list[tuple[float, list[Any]]] = []
-        self.starts: list[float] = []
-        self._own_clock = clock
-
-    def send(self, audio: AgentAudio) -> None:
-        self.starts.append(max(self._own_clock.now(), self.plays_until))
-        super().send(audio)
-        self.log.append((self._own_clock.now(), ["audio", audio.turn_id, len(audio.pcm), zlib.crc32(audio.pcm)]))
-
-    def flush(self, turn_id: int) -> None:
-        super().flush(turn_id)
-        self.log.append((self._own_clock.now(), ["flush", turn_id]))
-
-    def word_starts(self, after: int) -> list[float]:
-        """Return the instants at which the words of the audio sent since then begin to be heard."""
-        starts: list[float] = []
-        for at, audio in list(zip(self.starts, self.sent, strict=True))[after:]:
-            before = " "
-            for char, start_ms, _ in audio.alignment or ():
-                if before.isspace() and not char.isspace():
-                    starts.append(at + start_ms / 1000)
-                before = char
-        return starts
 
 
 def _plain(value: Any) -> Any:
