@@ -5,22 +5,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.errors import InvalidValueError, NotFoundError
-from convai_lab.experiments.trial import TrialResult, median
+from convai_lab.errors import NotFoundError
+from convai_lab.experiments.progress import OnLoop, OnWaitingThread, Progress, as_progress
+from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.variant import Variant
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from convai_lab.experiments.comparing import Request
     from convai_lab.experiments.estimate import Estimate
     from convai_lab.simulation.scenario import Scenario
     from convai_lab.workspace.workspace import Workspace
@@ -125,10 +128,9 @@ class Comparison:
         ``input_tokens``, ``output_tokens``, ``cost_usd``, ``simulator_cost_usd``, ``judge_cost_usd``,
         ``model_served``, ``conversation_id``.
         """
-        import pandas as pd
+        from convai_lab.experiments.trials_table import trials_df
 
-        rows = [_row(trial) for trial in self.trials]
-        return pd.DataFrame(rows, columns=list(_COLUMNS)).astype(_COLUMNS)
+        return trials_df(self.trials)
 
     def trial(self, variant: str, scenario: str, trial: int = 0) -> TrialResult:
         """Return one trial.
@@ -238,95 +240,61 @@ def compare(
     allow_offline: bool = False,
     dry_run: bool = False,
 ) -> Comparison | Estimate:
-    """Hold every scenario with every variant, grade the conversations, and return what can be said about them."""
-    return background.run(
-        acompare(
-            variants,
-            scenarios,
-            trials=trials,
-            baseline=baseline,
-            judge=judge,
-            simulated_user=simulated_user,
-            concurrency=concurrency,
-            max_cost=max_cost,
-            seed=seed,
-            executor=executor,
-            progress=progress,
-            journal=journal,
-            cassette=cassette,
-            mode=mode,
-            workspace=workspace,
-            stop=stop,
-            allow_offline=allow_offline,
-            dry_run=dry_run,
-        )
-    )
+    """Hold every scenario with every variant, grade the conversations, and return what can be said about them.
+
+    Every finished trial is kept in the journal at once: the same call goes on where an earlier one ended, whatever
+    ended it, and repeats nothing. Trials that failed through a vendor, the simulated user, the judge or a tool count
+    for nobody, and are tried again by the next call.
+
+    Args:
+        variants: Agents, names of agents or models (``"gpt-4o-mini,claude-haiku-4-5"``), dicts of changes, `Variant`s,
+            or a dict of names to them. Models and changes are variants of the agent that the scenarios bring.
+        scenarios: A path, a list of dicts or texts, or a DataFrame; see `load_scenarios`.
+        trials: How often each scenario is held with each variant.
+        baseline: The variant that the others are compared with; the first.
+        judge: A model (or several, a panel) that decides the agent's criteria and the scenario's expected outcome.
+        simulated_user: ``offline`` (rules, the default), ``scripted``, a model, or a `SimulatedUser`.
+        concurrency: Conversations and requests at once for each vendor; by itself it finds out what a vendor takes.
+        max_cost: The most that may be spent on models, in USD; None for no limit.
+        seed: What callers and chance depend on. Another seed means other trials.
+        executor: ``local``, or a `dask.distributed` client.
+        progress: True shows a bar, False nothing; or an object with `start`, `advance` and `close`.
+        journal: The name or path of a journal of its own.
+        mode: ``voice`` holds the conversations by voice, in virtual time.
+        workspace: The platform on which agents live, when it is not the local one.
+        stop: ``decided`` ends the run once the comparison is, by a test that may be looked at all the time.
+        allow_offline: Let rules (``offline``) compete with language models.
+        dry_run: Return an `Estimate` instead, and ask nothing.
+
+    Raises:
+        ConvaiLabError: Something asked for is wrong, or a model cannot work; it says what to do.
+        KeyboardInterrupt: It was interrupted; what is done is kept, see `partial_comparison`.
+    """
+    request = _request(locals())
+    calls = background.MainThreadCalls()
+    bar = as_progress(progress, OnWaitingThread(calls))
+    return background.run(_compared(request, bar, dry_run=dry_run), calls=calls)
 
 
-async def acompare(variants: Any, scenarios: Any, **options: Any) -> Comparison | Estimate:
+async def acompare(
+    variants: Any, scenarios: Any, *, progress: Any = True, dry_run: bool = False, **options: Any
+) -> Comparison | Estimate:
     """Do what `compare` does, awaited."""
-    raise InvalidValueError("is not built yet", field="compare")
+    from convai_lab.workspace.listing import background_twin
+
+    bar = as_progress(progress, OnLoop(asyncio.get_running_loop()))
+    request = _request({"variants": variants, "scenarios": scenarios, **options})
+    return await background_twin(_compared(request, bar, dry_run=dry_run))
 
 
-_COLUMNS: Mapping[str, Any] = {
-    "variant": "object",
-    "scenario": "object",
-    "trial": "int64",
-    "seed": "int64",
-    "success": "boolean",
-    "failed_party": "object",
-    "reason": "object",
-    "checks_passed": "int64",
-    "checks": "int64",
-    "criteria_met": "int64",
-    "criteria": "int64",
-    "turns": "int64",
-    "ended_by": "object",
-    "ttft_ms": "float64",
-    "reply_ms": "float64",
-    "voice_to_voice_ms": "float64",
-    "input_tokens": "Int64",
-    "output_tokens": "Int64",
-    "cost_usd": "float64",
-    "simulator_cost_usd": "float64",
-    "judge_cost_usd": "float64",
-    "model_served": "object",
-    "conversation_id": "object",
-}
+def _request(options: Mapping[str, Any]) -> Request:
+    from convai_lab.experiments.comparing import Request
+
+    known = {f.name for f in fields(Request)}
+    return Request(**{name: value for name, value in options.items() if name in known})
 
 
-def _row(trial: TrialResult) -> tuple[Any, ...]:
-    told = [check for check in trial.checks if check.passed is not None]
-    return (
-        trial.variant,
-        trial.scenario_id,
-        trial.trial,
-        trial.seed,
-        trial.success,
-        trial.failed_party,
-        trial.reason,
-        sum(bool(check.passed) for check in told),
-        len(told),
-        sum(result.value == "success" for result in trial.criteria.values()),
-        len(trial.criteria),
-        trial.turns,
-        trial.ended_by,
-        median(trial.ttft_ms),
-        median(trial.reply_ms),
-        median(trial.voice_to_voice_ms),
-        trial.input_tokens,
-        trial.output_tokens,
-        trial.cost_usd,
-        trial.simulator_cost_usd,
-        trial.judge_cost_usd,
-        trial.model_served,
-        trial.conversation_id,
-    )
+async def _compared(request: Request, progress: Progress, *, dry_run: bool) -> Comparison | Estimate:
+    from convai_lab.experiments.comparing import compared
 
-
-def ordered(
-    trials: Sequence[TrialResult], scenarios: Sequence[str], variants: Sequence[str]
-) -> tuple[TrialResult, ...]:
-    """Return trials by scenario, trial and variant, whatever the order in which they ended."""
-    places = {name: at for at, name in enumerate(scenarios)}, {name: at for at, name in enumerate(variants)}
-    return tuple(sorted(trials, key=lambda t: (places[0][t.scenario_id], t.trial, places[1][t.variant])))
+    return await compared(request, progress, dry_run=dry_run)

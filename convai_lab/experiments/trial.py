@@ -15,7 +15,7 @@ from convai_lab.conversations.conversation import Conversation, CriterionResult
 
 if TYPE_CHECKING:
     from convai_lab.evaluation.checks import CheckResult
-    from convai_lab.simulation.runner import Fault
+    from convai_lab.simulation.faults import Fault
 
 FailedParty = Literal["provider", "simulator", "judge", "tool"]
 
@@ -83,7 +83,7 @@ class TrialResult:
             return None
         if self.failed_party is not None:
             return next((_told(f) for f in self.faults if f.party == self.failed_party), f"the {self.failed_party}")
-        checks = [c.why or c.name for c in self.checks if c.passed is False]
+        checks = [c.why or c.name for c in self.checks if not c.passed]
         criteria = [f"{name}: {c.rationale or c.value}" for name, c in self.criteria.items() if c.value != "success"]
         agent = [_told(f) for f in self.faults if f.party == "agent"]
         return "; ".join([*checks, *criteria, *agent]) or None
@@ -122,7 +122,7 @@ class TrialResult:
             KeyError, TypeError: It is something else.
         """
         from convai_lab.evaluation.checks import CheckResult
-        from convai_lab.simulation.runner import Fault
+        from convai_lab.simulation.faults import Fault
 
         given: dict[str, Any] = {name: values[name] for name in _PLAIN if name in values}
         for name in _TIMES:
@@ -144,14 +144,14 @@ def decide(
 ) -> tuple[bool | None, FailedParty | None]:
     """Return whether the agent succeeded, and who failed when that cannot be said.
 
-    Every check must hold and every criterion be met; a criterion that is ``unknown`` is never a success. Checks that
-    could not be told (`passed` is None) do not count. With nothing to grade by, the answer is None.
+    Every check must hold and every criterion be met; what is ``unknown`` is never a success. With nothing to grade
+    by, the answer is None.
     """
     if (party := failed_party(faults)) is not None:
         return None, party
     if any(fault.party == "agent" for fault in faults):
         return False, None
-    verdicts = [check.passed for check in checks if check.passed is not None]
+    verdicts = [check.passed is True for check in checks]
     verdicts += [criterion.value == "success" for criterion in criteria.values()]
     return (all(verdicts) if verdicts else None), None
 

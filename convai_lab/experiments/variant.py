@@ -6,7 +6,7 @@ A comparison takes agents, names of agents or of models, changes to an agent, or
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from convai_lab.agents.agent import Agent
@@ -67,9 +67,7 @@ class Variant:
         return {tool.name: tool for tool in found}
 
 
-async def make_variants(
-    given: Given, *, agent: Agent | None, workspace: Workspace | None, llms: Sequence[str] = ()
-) -> tuple[Variant, ...]:
+async def make_variants(given: Given, *, agent: Agent | None, workspace: Workspace | None) -> tuple[Variant, ...]:
     """Return the competitors that were meant, with names that differ.
 
     Args:
@@ -77,26 +75,17 @@ async def make_variants(
             separated by commas.
         agent: The agent that the scenarios were written for; models alone and changes are variants of it.
         workspace: Where agents are looked up by name; the local platform when None.
-        llms: Models to run every variant with.
 
     Raises:
         InvalidValueError: Something else was given, or two variants have one name.
         NotFoundError: There is neither a model nor an agent of that name.
     """
     found = [await _Reader(agent, workspace).read(name, one) for name, one in _listed(given)]
-    if llms:
-        found = [replace_llm(draft, llm) for draft in found for llm in llms]
     if not found:
         raise InvalidValueError("name at least one variant: an agent, a model, or changes", field="variants")
     if len(found) > MOST_VARIANTS:
         raise InvalidValueError(f"at most {MOST_VARIANTS} variants, got {len(found)}", field="variants")
     return tuple(_named(found))
-
-
-def replace_llm(draft: _Draft, llm: str) -> _Draft:
-    """Return the same competitor with another model; its name then says which."""
-    name = draft.name and f"{draft.name} {llm}"
-    return draft._with(agent=draft.agent.with_changes(llm=llm), name=name)
 
 
 @dataclass(frozen=True)
@@ -106,10 +95,6 @@ class _Draft:
     agent: Agent
     name: str | None = None
     platform: str = LOCAL
-    is_model: bool = False
-
-    def _with(self, **changes: Any) -> _Draft:
-        return replace(self, **changes)
 
 
 class _Reader:
@@ -149,7 +134,7 @@ class _Reader:
         if not text:
             raise InvalidValueError("a name is empty", field="variants")
         if _is_model(text):
-            return _Draft(self._base(text).with_changes(llm=text), name or text, is_model=True)
+            return _Draft(self._base(text).with_changes(llm=text), name or text)
         return await self._of_agent(await self._found(text), name)
 
     def _of_changes(self, changes: Mapping[str, Any], name: str | None) -> _Draft:

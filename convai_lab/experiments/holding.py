@@ -1,0 +1,218 @@
+"""Holding: how is one trial held, graded and measured?
+
+Where nothing real is involved (rules instead of models, here and at the other end), time is virtual and the trial
+repeats exactly. Everything else runs in real time on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from convai_lab.agents.agent import EvaluationCriterion
+from convai_lab.clock import Clock, VirtualClock
+from convai_lab.conversations.conversation import Conversation, CriterionResult
+from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
+from convai_lab.evaluation.judge_prompt import Questions
+from convai_lab.experiments.plan import PlannedTrial
+from convai_lab.experiments.pool import TRIAL_CLOCK, Pool, PooledLLM, TrialClock
+from convai_lab.experiments.spending import CapReachedError, Spending
+from convai_lab.experiments.trial import TrialResult, decide
+from convai_lab.providers.base import LLM
+from convai_lab.simulation.faults import Fault, fault_of
+from convai_lab.simulation.runner import SimulatedConversation, run_conversation
+from convai_lab.simulation.simulated_user import SimulatedUser
+
+if TYPE_CHECKING:
+    from convai_lab.evaluation.checks import Check
+    from convai_lab.evaluation.judge import AnyJudge
+    from convai_lab.simulation.scenario import Scenario
+
+OUTCOME = "expected_outcome"
+
+
+class RemoteHolder(Protocol):
+    """Holds conversations with agents that live on another platform."""
+
+    async def hold(self, planned: PlannedTrial, user: SimulatedUser) -> SimulatedConversation:
+        """Hold one conversation and return its record."""
+
+
+@dataclass
+class Holder:
+    """Holds trials: one object for all trials of a run.
+
+    `find_llm` gives the model of a variant by its name in `llms`; `tool_threads` runs Python tools, `world_threads`
+    the conversations in virtual time.
+    """
+
+    llms: Mapping[str, LLM]
+    user: SimulatedUser
+    judge: AnyJudge | None = None
+    mode: Literal["text", "voice"] = "text"
+    pool: Pool = field(default_factory=Pool)
+    spending: Spending = field(default_factory=Spending)
+    tool_threads: Executor | None = None
+    world_threads: Executor | None = None
+    remote: RemoteHolder | None = None
+    user_is_real: bool = False
+    _checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
+
+    async def hold(self, planned: PlannedTrial) -> TrialResult:
+        """Hold one trial and grade it.
+
+        Raises:
+            CapReachedError: The run may not spend more; the trial is not done.
+        """
+        held = await self._held(planned)
+        self._require_uncapped(held.faults)
+        conversation = held.conversation.with_changes(
+            variant=planned.variant.name, scenario=planned.scenario.id, seed=planned.seed, source="simulated"
+        )
+        graded = await self._graded(planned, held, conversation)
+        self._require_uncapped(graded.faults)
+        return result_of(planned, held, conversation, graded, is_virtual=self.is_virtual(planned))
+
+    def is_virtual(self, planned: PlannedTrial) -> bool:
+        """Say whether time is invented in this trial, so that it takes none and its latencies mean nothing."""
+        variant = planned.variant
+        return not variant.is_remote and self.llms[variant.name].is_offline and not self.user_is_real
+
+    async def _held(self, planned: PlannedTrial) -> SimulatedConversation:
+        if planned.variant.is_remote:
+            assert self.remote is not None
+            return await self.remote.hold(planned, self.user)
+        if self.mode == "voice" or self.is_virtual(planned):
+            return await asyncio.get_running_loop().run_in_executor(self.world_threads, self._in_own_world, planned)
+        clock = TrialClock()
+        TRIAL_CLOCK.set(clock)
+        return await run_conversation(planned.variant.agent, planned.scenario, **self._options(planned, clock))
+
+    def _in_own_world(self, planned: PlannedTrial) -> SimulatedConversation:
+        """Hold the conversation on a clock of its own, in this thread."""
+        clock = VirtualClock(seed=planned.seed)
+        hold = _voice_runner() if self.mode == "voice" else run_conversation
+        return clock.run(hold(planned.variant.agent, planned.scenario, **self._options(planned, clock)))
+
+    def _options(self, planned: PlannedTrial, clock: Clock) -> dict[str, Any]:
+        """Return what every conversation is held with."""
+        inner = self.llms[planned.variant.name]
+        return {
+            "llm": inner if inner.is_offline else PooledLLM(inner, self.pool.gate(inner), self.spending),
+            "user": self.user,
+            "seed": planned.seed,
+            "clock": clock,
+            "tools": planned.variant.functions,
+            "tool_executor": self.tool_threads,
+            "conversation_id": conversation_id(planned),
+        }
+
+    async def _graded(self, planned: PlannedTrial, held: SimulatedConversation, conversation: Conversation) -> Graded:
+        if any(fault.party != "agent" for fault in held.faults):
+            return Graded(faults=held.faults)
+        checks = run_checks(self.checks_of(planned.scenario), conversation, tool_state=held.tool_state.state)
+        criteria = criteria_of(planned.variant.agent.criteria, planned.scenario)
+        if self.judge is None or not criteria:
+            return Graded(checks, faults=held.faults)
+        try:
+            grade = await self.judge.answer(conversation, Questions(criteria))
+        except CapReachedError:
+            raise
+        except Exception as error:  # the edge: one trial
+            return Graded(checks, faults=(*held.faults, fault_of(error, "judge")), judge_cost_usd=None)
+        faults = (*held.faults, *(Fault("judge", fault.reason, fault.detail) for fault in grade.faults))
+        return Graded(checks, grade.results, faults, grade.cost_usd)
+
+    def _require_uncapped(self, faults: Sequence[Fault]) -> None:
+        """Give up a trial that broke because nothing more may be spent."""
+        if self.spending.is_spent and any(fault.party != "agent" for fault in faults):
+            self.spending.require_left()
+
+    def checks_of(self, scenario: Scenario) -> tuple[Check, ...]:
+        """Return the checks of a scenario, read once."""
+        if (found := self._checks.get(scenario.key)) is None:
+            found = self._checks[scenario.key] = parse_checks(scenario.checks, f"scenario {scenario.id}")
+        return found
+
+
+@dataclass(frozen=True)
+class Graded:
+    """How a conversation was graded."""
+
+    checks: tuple[CheckResult, ...] = ()
+    criteria: Mapping[str, CriterionResult] = field(default_factory=dict)
+    faults: tuple[Fault, ...] = ()
+    judge_cost_usd: float | None = 0.0
+
+
+def criteria_of(own: Sequence[EvaluationCriterion], scenario: Scenario) -> tuple[EvaluationCriterion, ...]:
+    """Return what a judge decides: the agent's criteria, and the outcome that the scenario expects."""
+    if not scenario.expected_outcome:
+        return tuple(own)
+    return (*own, EvaluationCriterion(id=OUTCOME, goal=scenario.expected_outcome))
+
+
+def conversation_id(planned: PlannedTrial) -> str:
+    """Return the id of a trial's conversation, the same whenever it is held."""
+    return f"conv_{planned.key}"
+
+
+def result_of(
+    planned: PlannedTrial,
+    held: SimulatedConversation,
+    conversation: Conversation,
+    graded: Graded,
+    *,
+    is_virtual: bool = False,
+) -> TrialResult:
+    """Return a finished trial with what was measured in it."""
+    success, party = decide(graded.checks, graded.criteria, graded.faults)
+    spoken = [turn for turn in conversation.turns if turn.role == "agent" and turn.llm_requested]
+    measured = [] if is_virtual else [turn.metrics for turn in spoken]
+    return TrialResult(
+        variant=planned.variant.name,
+        scenario_id=planned.scenario.id,
+        trial=planned.trial,
+        seed=planned.seed,
+        key=planned.key,
+        success=success,
+        failed_party=party,
+        checks=graded.checks,
+        criteria=graded.criteria,
+        faults=graded.faults,
+        conversation_id=conversation.id,
+        ended_by=held.ended_by,
+        turns=len(conversation.turns),
+        ttft_ms=_known(m.llm_ttft_ms for m in measured),
+        reply_ms=_known(m.total_ms for m in measured),
+        voice_to_voice_ms=_known(turn.metrics.voice_to_voice_ms for turn in spoken),
+        input_tokens=_total(turn.metrics.input_tokens for turn in spoken),
+        output_tokens=_total(turn.metrics.output_tokens for turn in spoken),
+        cost_usd=conversation.cost_usd,
+        simulator_cost_usd=held.simulator_cost_usd,
+        judge_cost_usd=graded.judge_cost_usd,
+        model_served=_served(turn.llm_served for turn in spoken),
+        conversation=conversation,
+    )
+
+
+def _voice_runner() -> Callable[..., Any]:
+    from convai_lab.simulation.voice_runner import run_voice_conversation
+
+    return run_voice_conversation
+
+
+def _known(values: Any) -> tuple[float, ...]:
+    return tuple(value for value in values if value is not None)
+
+
+def _total(values: Any) -> int | None:
+    counted = list(values)
+    return None if not counted or None in counted else sum(counted)
+
+
+def _served(names: Any) -> str | None:
+    return ", ".join(dict.fromkeys(name for name in names if name)) or None

@@ -1,0 +1,143 @@
+"""Plan: which trials are there, with which seeds, and when is one the same as one that was held before?
+
+Seeds depend on the scenario and the number of the trial alone, so that every variant meets the same callers. The key
+of a trial says what matters to it and nothing else: an edit makes new keys only for what it touches.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import CodeType
+from typing import TYPE_CHECKING, Any
+
+from convai_lab.agents.agent import Agent
+from convai_lab.agents.wire_format import agent_to_wire
+from convai_lab.errors import InvalidValueError
+from convai_lab.experiments.variant import Variant
+
+if TYPE_CHECKING:
+    from convai_lab.simulation.scenario import Scenario
+
+FORMAT = 1
+"""Counts up when trials are held or graded differently, so that older ones in a journal do not pass for them."""
+MOST_TRIALS = 1_000_000
+SEED_BITS = 48
+NOT_CONTENT = ("name", "tags", "metadata", "agent_id", "version_id")
+"""Keys of an agent's wire form that change nothing in what it says."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedTrial:
+    """One trial that is to be held."""
+
+    variant: Variant
+    scenario: Scenario
+    trial: int
+    seed: int
+    key: str
+
+
+def plan_trials(
+    variants: Sequence[Variant],
+    scenarios: Sequence[Scenario],
+    *,
+    trials: int,
+    seed: int,
+    conditions: Mapping[str, Any],
+    scenario_first: bool = False,
+) -> list[PlannedTrial]:
+    """Return all trials: first every scenario once with every variant, then again.
+
+    Whenever it is cut short, what is done is as balanced as it can be.
+
+    Args:
+        conditions: What else matters, as JSON: the mode, the simulated user, the judge, where the vendors are.
+        scenario_first: Hold all trials of a scenario before the next one instead.
+
+    Raises:
+        InvalidValueError: There are no scenarios, or far too many trials.
+    """
+    _check(variants, scenarios, trials, seed)
+    competitors = list(zip(variants, _marks(variants), strict=True))
+    common = _digest(json.dumps([FORMAT, conditions], sort_keys=True, default=str))
+    planned: list[PlannedTrial] = []
+    pairs = [(number, scenario) for number in range(trials) for scenario in scenarios]
+    if scenario_first:
+        pairs = [(number, scenario) for scenario in scenarios for number in range(trials)]
+    for number, scenario in pairs:
+        own_seed = trial_seed(scenario, number, seed)
+        rest = f"{common}/{scenario.key}/{own_seed}/{_repeats(scenario, number, own_seed)}"
+        planned.extend(
+            PlannedTrial(variant, scenario, number, own_seed, _digest(f"{mark}/{rest}"))
+            for variant, mark in competitors
+        )
+    return planned
+
+
+def trial_seed(scenario: Scenario, trial: int, seed: int) -> int:
+    """Return the seed of one trial: the scenario's own where it names one, else one that nothing else has."""
+    if trial < len(scenario.seeds):
+        return int(scenario.seeds[trial])
+    digest = hashlib.blake2b(f"{seed}/{scenario.id}/{trial}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> (64 - SEED_BITS)
+
+
+def agent_mark(agent: Agent) -> str:
+    """Return what says whether two agents behave the same: their content, and the code of their tools."""
+    wire = {name: value for name, value in agent_to_wire(agent).items() if name not in NOT_CONTENT}
+    code = {tool.name: _code_mark(function) for tool in agent.tools if (function := getattr(tool, "function", None))}
+    return _digest(json.dumps([wire, code], sort_keys=True, default=str))
+
+
+def _check(variants: Sequence[Variant], scenarios: Sequence[Scenario], trials: int, seed: int) -> None:
+    if not scenarios:
+        raise InvalidValueError("there is no scenario to hold", field="scenarios")
+    if isinstance(trials, bool) or not isinstance(trials, int) or trials < 1:
+        raise InvalidValueError(f"must be a whole number from 1, got {trials!r}", field="trials")
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        raise InvalidValueError(f"must be a whole number, got {seed!r}", field="seed")
+    count = len(variants) * len(scenarios) * trials
+    if count > MOST_TRIALS:
+        raise InvalidValueError(
+            f"{len(variants)} variants × {len(scenarios)} scenarios × {trials} trials are {count:,} conversations; "
+            f"at most {MOST_TRIALS:,} are held in one comparison",
+            field="trials",
+        )
+
+
+def _marks(variants: Sequence[Variant]) -> list[str]:
+    """Return a mark for each variant; the second of two equal ones has its own, so that A can be held against A."""
+    seen: Counter[str] = Counter()
+    marks = []
+    for variant in variants:
+        content = f"{variant.platform}/{variant.agent.id if variant.is_remote else ''}/{agent_mark(variant.agent)}"
+        marks.append(f"{content}/{seen[content]}")
+        seen[content] += 1
+    return marks
+
+
+def _repeats(scenario: Scenario, trial: int, seed: int) -> int:
+    """Count how often the scenario named this seed before: a seed given twice means two trials."""
+    return sum(int(earlier) == seed for earlier in scenario.seeds[:trial])
+
+
+def _code_mark(function: Callable[..., Any]) -> str:
+    """Return a mark of what a function does, as far as its own code says; not where it stands."""
+    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
+    if not isinstance(code, CodeType):
+        return getattr(function, "__qualname__", type(function).__name__)
+    defaults = (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))
+    return _digest(repr((_plain_code(code), defaults)))
+
+
+def _plain_code(code: CodeType) -> tuple[Any, ...]:
+    constants = tuple(_plain_code(c) if isinstance(c, CodeType) else c for c in code.co_consts)
+    return (code.co_code, constants, code.co_names, code.co_varnames)
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

@@ -1,0 +1,299 @@
+"""Pool: how many requests may be under way at each vendor, and who waits when it says that is too many?
+
+All trials share one `Gate` for each vendor. It opens further while all goes well and closes to the half when the
+vendor refuses (429), for as long as the vendor asks. What the vendor tells of its budgets (requests and tokens left
+in this minute) is kept to before it refuses. Waiting here is our doing and not the model's: the clock of the trial
+stands still meanwhile, so that no latency shows it and no time-out counts it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+
+from convai_lab.clock import Clock, SystemClock
+from convai_lab.errors import ConvaiLabError, ProviderConnectionError, ProviderError, ProviderRateLimitError
+from convai_lab.experiments.spending import Spending
+from convai_lab.providers.base import LLM, ChatRequest, Done, LLMEvent, TextDelta, Usage
+from convai_lab.providers.retry import RetryPolicy
+
+START_IN_FLIGHT = 16
+MOST_IN_FLIGHT = 128
+PATIENCE = RetryPolicy(attempts=8, first_wait_secs=0.25, longest_wait_secs=20.0, total_secs=120.0)
+"""A comparison has time: a busy vendor is waited for longer than in a live conversation."""
+PASSING = frozenset({408, 409, 425, 429, 529})
+CHARS_A_TOKEN = 4
+
+
+@dataclass
+class Budget:
+    """What a vendor said is left of its requests or tokens, until it fills up again."""
+
+    left: float = float("inf")
+    until: float = 0.0
+
+
+class Gate:
+    """Lets so many requests at once through to one vendor."""
+
+    def __init__(self, *, most: int = MOST_IN_FLIGHT, start: int = START_IN_FLIGHT, clock: Clock | None = None) -> None:
+        self.clock = clock or SystemClock()
+        self.most, self.limit = float(most), float(min(start, most))
+        self.in_flight = 0
+        self.refused = 0
+        self.requests, self.tokens = Budget(), Budget()
+        self._closed_until = 0.0
+        self._narrowed_at = float("-inf")
+        self._tokens_each = 0.0
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def enter(self) -> None:
+        """Wait until one more request may start; `leave` must follow."""
+        while self._waiting or not self._is_open():
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            self._wake_later()
+            try:
+                await turn
+            except asyncio.CancelledError:
+                with contextlib.suppress(ValueError):
+                    self._waiting.remove(turn)
+                if turn.done() and not turn.cancelled():
+                    self._let_in()
+                raise
+            if self._is_open():
+                break
+        self.in_flight += 1
+
+    def leave(self) -> None:
+        """Say that a request has ended, however it did."""
+        self.in_flight -= 1
+        self._let_in()
+
+    @property
+    def is_free(self) -> bool:
+        """Say whether a request could start at once."""
+        return not self._waiting and self._is_open()
+
+    def went_well(self, tokens: int = 0) -> None:
+        """Open a little further; `tokens` is what the request used."""
+        self.limit = min(self.most, self.limit + 1 / self.limit)
+        self._tokens_each += (tokens - self._tokens_each) * 0.1
+
+    def was_refused(self, *, started_at: float, retry_after: float | None) -> None:
+        """Close to the half, once for all requests that were under way together, and wait as long as asked."""
+        self.refused += 1
+        now = self.clock.now()
+        if started_at >= self._narrowed_at:
+            self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
+            self._narrowed_at = now
+        if retry_after:
+            self._closed_until = max(self._closed_until, now + retry_after)
+
+    def heard(self, budget: Budget, *, left: float, secs: float) -> None:
+        """Take in what the vendor says is left of a budget, and in how many seconds it is full again."""
+        budget.left, budget.until = left, self.clock.now() + secs
+
+    def _is_open(self) -> bool:
+        now = self.clock.now()
+        return now >= self._closed_until and self.in_flight < max(1.0, min(self.limit, self._budgeted(now)))
+
+    def _budgeted(self, now: float) -> float:
+        """Return how many requests the budgets still allow at once; the vendor has counted those under way."""
+        allowed = float("inf")
+        if now < self.requests.until:
+            allowed = self.requests.left
+        if now < self.tokens.until and self._tokens_each > 0:
+            allowed = min(allowed, self.tokens.left / self._tokens_each)
+        return allowed + self.in_flight if allowed > 0 else 0.0
+
+    def _let_in(self) -> None:
+        free = max(1, int(self.limit) - self.in_flight)
+        if not self._is_open():
+            self._wake_later()
+            return
+        while self._waiting and free > 0:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                free -= 1
+
+    def _wake_later(self) -> None:
+        """Look again when the vendor's time is over."""
+        now = self.clock.now()
+        waits = [t - now for t in (self._closed_until, self.requests.until, self.tokens.until) if t > now]
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if waits and self._waiting:
+            self._timer = asyncio.get_running_loop().call_later(min(waits) + 0.001, self._let_in)
+
+
+@dataclass
+class Pool:
+    """The gates of all vendors; `most` is the limit that the user set for each."""
+
+    most: int | None = None
+    gates: dict[str, Gate] = field(default_factory=dict)
+
+    def gate(self, llm: LLM) -> Gate:
+        """Return the gate of a model's vendor."""
+        if llm.provider not in self.gates:
+            most = self.most or MOST_IN_FLIGHT
+            self.gates[llm.provider] = Gate(most=most, start=most if self.most else START_IN_FLIGHT)
+        return self.gates[llm.provider]
+
+
+class TrialClock(SystemClock):
+    """A clock that stands still while a trial waits for our own limits."""
+
+    def __init__(self) -> None:
+        self._waited = 0.0
+        self._timeouts: list[asyncio.Timeout] = []
+
+    def now(self) -> float:
+        """Return seconds on a monotonic scale, without what was waited."""
+        return super().now() - self._waited
+
+    @contextlib.asynccontextmanager
+    async def timeout(self, secs: float | None) -> AsyncIterator[None]:
+        """Raise TimeoutError in the body if it takes longer than `secs` seconds, waits not counted."""
+        async with asyncio.timeout(secs) as timeout:
+            self._timeouts.append(timeout)
+            try:
+                yield
+            finally:
+                self._timeouts.remove(timeout)
+
+    @contextlib.contextmanager
+    def waiting(self, *, since: float | None = None) -> Iterator[None]:
+        """Stand still in the body; `since` is an instant of this clock from which on it should have stood still."""
+        began = super().now()
+        early = 0.0 if since is None else max(0.0, self.now() - since)
+        stopped = [(timeout, timeout.when()) for timeout in self._timeouts]
+        for timeout, _ in stopped:
+            _move(timeout, None)
+        try:
+            yield
+        finally:
+            waited = early + super().now() - began
+            self._waited += waited
+            for timeout, when in stopped:
+                _move(timeout, None if when is None else when + waited)
+
+
+TRIAL_CLOCK: ContextVar[TrialClock | None] = ContextVar("TRIAL_CLOCK", default=None)
+"""The clock of the trial that is being held here, if time is real in it."""
+
+
+class PooledLLM:
+    """A model that waits for its turn, asks again when the vendor was busy, and counts what it spends."""
+
+    def __init__(
+        self,
+        llm: LLM,
+        gate: Gate,
+        spending: Spending,
+        *,
+        patience: RetryPolicy = PATIENCE,
+        rng: random.Random | None = None,
+    ) -> None:
+        self.provider, self.model, self.is_offline = llm.provider, llm.model, llm.is_offline
+        self._llm, self._gate, self._spending = llm, gate, spending
+        self._patience, self._rng = patience, rng or random.Random()  # noqa: S311 - jitter
+
+    def __repr__(self) -> str:
+        return f"PooledLLM({self._llm!r})"
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
+        """Stream the answer, once it is this request's turn."""
+        attempt, ends_at = 0, self._gate.clock.now() + self._patience.total_secs
+        while True:
+            attempt += 1
+            try:
+                async with contextlib.aclosing(self._ask(request)) as events:
+                    async for event in events:
+                        yield event
+                return
+            except _Again as again:
+                wait = self._patience.wait_secs(attempt, self._rng, asked_for=again.retry_after)
+                if attempt >= self._patience.attempts or self._gate.clock.now() + wait > ends_at:
+                    raise again.error from None
+                with self._not_counted(again.since):
+                    await self._gate.clock.sleep(wait)
+
+    async def _ask(self, request: ChatRequest) -> AsyncGenerator[LLMEvent, None]:
+        await self._enter()
+        clock = TRIAL_CLOCK.get() or self._gate.clock
+        started, asked, said, done = clock.now(), self._gate.clock.now(), 0, None
+        try:
+            async for event in self._llm.stream(request):
+                if isinstance(event, Done):
+                    done = event
+                else:
+                    said += len(event.text) if isinstance(event, TextDelta) else len(str(event.arguments))
+                yield event
+        except ProviderError as error:
+            if said or not is_passing(error):
+                raise
+            limited = isinstance(error, ProviderRateLimitError)
+            if limited:
+                after = getattr(error, "retry_after", None)
+                self._gate.was_refused(started_at=asked, retry_after=after)
+            raise _Again(error, since=started if limited else None) from None
+        finally:
+            self._gate.leave()
+            self._count(request, done, said)
+
+    async def _enter(self) -> None:
+        self._spending.require_left()
+        if self._gate.is_free:
+            await self._gate.enter()
+            return
+        with self._not_counted(None):
+            await self._gate.enter()
+
+    def _count(self, request: ChatRequest, done: Done | None, said: int) -> None:
+        """Count what a request used; of one that was cut off, what we can guess."""
+        if done is not None:
+            self._gate.went_well((done.usage.input or 0) + (done.usage.output or 0))
+            self._spending.add(self.provider, done.model_served or self.model, done.usage)
+        elif said:
+            sent = sum(len(message.content) for message in request.messages)
+            usage = Usage(input=sent // CHARS_A_TOKEN, output=said // CHARS_A_TOKEN)
+            self._spending.add(self.provider, self.model, usage)
+
+    @staticmethod
+    def _not_counted(since: float | None) -> contextlib.AbstractContextManager[None]:
+        clock = TRIAL_CLOCK.get()
+        return contextlib.nullcontext() if clock is None else clock.waiting(since=since)
+
+
+class _Again(ConvaiLabError):
+    """The vendor was busy; `since` is when the attempt began, if its time does not count."""
+
+    def __init__(self, error: ProviderError, *, since: float | None) -> None:
+        super().__init__(str(error))
+        self.error, self.since = error, since
+        self.retry_after: float | None = getattr(error, "retry_after", None)
+
+
+def is_passing(error: ProviderError) -> bool:
+    """Say whether asking again may help: too many requests (not a quota that is used up), 5xx, a lost connection."""
+    if isinstance(error, ProviderRateLimitError):
+        return "quota is used up" not in str(error)
+    status = error.status or 0
+    return isinstance(error, ProviderConnectionError) or status in PASSING or 500 <= status < 600
+
+
+def _move(timeout: asyncio.Timeout, when: float | None) -> None:
+    """Move a time-out that is still running."""
+    if not timeout.expired():
+        with contextlib.suppress(RuntimeError):
+            timeout.reschedule(when)
