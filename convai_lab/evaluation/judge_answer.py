@@ -7,7 +7,6 @@ types. Whatever is not, is asked again; nothing is guessed.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 
@@ -20,8 +19,6 @@ from convai_lab.evaluation.judge_prompt import Questions
 
 MAX_RATIONALE_CHARS = 2_000
 SHOWN_COMPLAINTS = 10
-
-_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*)\n\s*```", re.DOTALL)
 
 REQUEST = "Your answer cannot be used: {complaints}. Answer again, with one JSON object and nothing else, only for:\n\n"
 
@@ -92,9 +89,8 @@ def json_object(text: str) -> dict[str, Any]:
     Raises:
         ValueError: It is anything else; the message says what.
     """
-    fence = _FENCE.fullmatch(text.strip())
     try:
-        found = json.loads(fence[1] if fence else text, object_pairs_hook=_unique, parse_constant=_no_number)
+        found = json.loads(_without_fence(text.strip()), object_pairs_hook=_unique, parse_constant=_no_number)
     except json.JSONDecodeError as error:
         raise ValueError(f"it is not one JSON object ({error.msg} at character {error.pos})") from None
     except RecursionError:
@@ -102,6 +98,13 @@ def json_object(text: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise ValueError("it is JSON, but not an object")
     return found
+
+
+def _without_fence(text: str) -> str:
+    """Take off a code fence around all of the text."""
+    opening, _, rest = text.partition("\n")
+    fenced = opening.startswith("```") and (opening[3:].strip() or "json").isalpha() and rest.endswith("```")
+    return rest.removesuffix("```") if fenced else text
 
 
 def _entries(

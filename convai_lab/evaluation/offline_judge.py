@@ -15,6 +15,7 @@ from convai_lab.conversations.conversation import Conversation, CriterionResult
 from convai_lab.evaluation.check import Check
 from convai_lab.evaluation.check_fields import shown
 from convai_lab.evaluation.checks import all_passed, parse_checks, run_checks
+from convai_lab.evaluation.criteria import MAX_GOAL_CHARS
 from convai_lab.evaluation.judge import Grade, nothing_to_judge
 from convai_lab.evaluation.judge_prompt import Questions
 from convai_lab.evaluation.judged_transcript import is_empty
@@ -24,6 +25,8 @@ BADGE = "offline rules, not a language model"
 CANNOT_KNOW = f"{BADGE}: they cannot judge this goal"
 CANNOT_COLLECT = f"{BADGE}: they cannot collect values"
 
+_QUOTED = re.compile(r"\"[^\"]*\"|“[^”]*”")
+_JOINT = re.compile(r",? and ")
 _NOT = r"(?P<not>never |did not |does not |must not |should not )?"
 _SUBJECT = r"(?:the agent )?(?:must |should |has )?"
 _SAID = re.compile(
@@ -87,9 +90,19 @@ def checks_of(goal: str) -> tuple[Check, ...]:
         >>> [check.name for check in checks_of('The agent said "shipped" and never called `cancel_order`.')]
         ["said 'shipped'", 'never called cancel_order']
     """
-    parts = re.split(r",? and (?=(?:[^\"“”]*[\"“][^\"“”]*[\"”])*[^\"“”]*$)", goal.strip().rstrip("."))
+    parts = [] if len(goal) > MAX_GOAL_CHARS else _parts(goal.strip().rstrip("."))
     raw = [check for part in parts if (check := _check_of(part.strip())) is not None]
     return parse_checks(raw, "the goal") if len(raw) == len(parts) else ()
+
+
+def _parts(goal: str) -> list[str]:
+    """Split a goal at every "and" that does not stand in quotes."""
+    unquoted = _QUOTED.sub(lambda quoted: "x" * len(quoted[0]), goal)
+    parts, start = [], 0
+    for joint in _JOINT.finditer(unquoted):
+        parts.append(goal[start : joint.start()])
+        start = joint.end()
+    return [*parts, goal[start:]]
 
 
 def _check_of(part: str) -> dict[str, str] | None:

@@ -70,8 +70,10 @@ async def test_criteria_can_be_judged_each_by_itself(shipped: Any, criteria: Any
         '{"criteria": NaN}',
         "[" * 100_000,
         "9" * 10_000,
+        "```" + "\n" * 90_000,
+        "```json\n" + "`" * 90_000,
     ],
-    ids=range(17),
+    ids=range(19),
 )
 async def test_an_answer_that_is_not_as_asked_is_asked_again_and_never_guessed(
     broken: str, shipped: Any, criteria: Any, verdicts: Any
