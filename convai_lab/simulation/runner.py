@@ -26,7 +26,7 @@ from convai_lab.simulation.simulated_user import SimulatedUser
 __all__ = ["Ending", "Fault", "SimulatedConversation", "ToolEntry", "ToolState", "run_conversation"]
 
 Ending = Literal[
-    "goal_reached", "gave_up", "script_over", "agent", "max_turns", "max_duration", "agent_fault", "provider_fault",
+    "goal_reached", "gave_up", "script_over", "agent", "max_turns", "max_duration", "silence", "agent_fault", "provider_fault",
     "simulator_fault",
 ]  # fmt: skip
 """Why a simulated conversation ended; ``agent`` is an end of the call or a transfer by the agent."""

@@ -16,7 +16,7 @@ from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool
 from convai_lab.clock import Clock
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.dialogue.conversation_loop import OUT_OF_TIME, ConversationLoop
+from convai_lab.dialogue.conversation_loop import OUT_OF_TIME, SILENCE, ConversationLoop
 from convai_lab.providers.base import LLM, TTS, AudioChunk, SpeechEngines
 from convai_lab.providers.stub_speech import StubTTS, stub_engines
 from convai_lab.simulation.acoustics import Acoustics, find_acoustics
@@ -230,8 +230,8 @@ class _Call:
             return "max_duration"
         if conversation.ended_by == "agent":
             return "agent"
-        if conversation.ended_by == "system" and self._stopped is None:
-            return "max_duration"
+        if conversation.end_reason == SILENCE:
+            return "silence"
         return self._stopped or ("provider_fault" if faults else "script_over")
 
 

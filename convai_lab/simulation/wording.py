@@ -21,16 +21,14 @@ class Wording(NamedTuple):
     chance: float = 0.7
 
 
-_POLITE = (
-    r"\b(?:hello|hi|good morning|good afternoon|please|thank you|thanks|i'd like to know|could you tell me)\b[,.! ]*"
-)
+_POLITE = r"\b(?:hello|hi|good morning|good afternoon|please|thank you|thanks)\b[,.! ]*"
 
 WORDINGS: Mapping[str, Wording] = {
     "patient": Wording(("Of course.", "Sure, no problem.", "Take your time."), ("Thank you.", "Thanks for your help.")),
-    "hurried": Wording(("Quickly, please.", "I am in a hurry."), ("Can we speed this up?",), _POLITE),
+    "hurried": Wording(("Quickly, please.", "I am in a hurry."), ("Make it quick.",), _POLITE),
     "confused": Wording(
         ("Um, let me think.", "Wait, I am not sure I follow.", "Hm, I am a bit lost."),
-        ("I think.", "Is that what you mean?"),
+        ("I think.", "If I understood you."),
     ),
     "hostile": Wording(
         ("This is ridiculous.", "I have had enough of this.", "Are you even listening?"),
