@@ -145,13 +145,11 @@ def _loader() -> type[Any]:
 
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             seen: set[str] = set()
-            for key, _ in node.value:
-                if key.value in seen and isinstance(key.value, str):
-                    raise yaml.constructor.ConstructorError(
-                        problem=f"the key {key.value!r} stands twice in one mapping: remove one",
-                        problem_mark=key.start_mark,
-                    )
-                seen.add(key.value if isinstance(key.value, str) else repr(key))
+            for name, mark in ((key.value, key.start_mark) for key, _ in node.value if isinstance(key.value, str)):
+                if name in seen:
+                    told = f"the key {name!r} stands twice in one mapping: remove one"
+                    raise yaml.constructor.ConstructorError(problem=told, problem_mark=mark)
+                seen.add(name)
             return super().construct_mapping(node, deep=deep)
 
     for tag, expression, first in _plain_scalars():
