@@ -34,7 +34,7 @@ from convai_lab.server.socket_events import REFUSED, Event, Problem
 from convai_lab.server.socket_wire import Gone, Inbox, Outbox
 from convai_lab.server.spoken_conversation import SpokenConversation
 from convai_lab.server.typed_conversation import TypedConversation
-from convai_lab.server.voice_socket import UserAudio, VoiceSocket
+from convai_lab.server.voice_socket import DRAIN_SECS, UserAudio, VoiceSocket
 from convai_lab.voice import events as voice
 from convai_lab.voice.audio import AudioFormat
 from convai_lab.voice.transport import AgentAudio
@@ -60,17 +60,22 @@ class LivePost:
     def __init__(self, outbox: Outbox) -> None:
         self._outbox = outbox
         self._letters: deque[Event] = deque()
-        self._news = asyncio.Event()
+        self._news, self._empty = asyncio.Event(), asyncio.Event()
+        self._empty.set()
         self._task = asyncio.create_task(self._write())
 
     def tell(self, event: Event) -> None:
         """Send an event soon."""
         if len(self._letters) < (2 if event["type"] == "live_level" else MAX_LETTERS):
             self._letters.append(event)
+            self._empty.clear()
             self._news.set()
 
     async def close(self) -> None:
-        """Stop to send."""
+        """Send what is left, as long as the client takes it, and stop."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECS):
+                await self._empty.wait()
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
 
@@ -78,6 +83,7 @@ class LivePost:
         while True:
             while self._letters:
                 await self._outbox.send(self._letters.popleft())
+            self._empty.set()
             self._news.clear()
             await self._news.wait()
 

@@ -103,6 +103,25 @@ def read_live_frame(text: str | None) -> Any:
         return client_frames.Unsupported(what=f"{body['type']}: {wrong}")
 
 
+@dataclass(frozen=True)
+class Passed:
+    """Something that is not for us: it is passed on as it is."""
+
+    frame: dict[str, Any]
+
+
+def read_bridge_frame(text: str | None) -> Any:
+    """Return what a frame means to a bridge: sound and private messages are its own, everything else is passed on.
+
+    Raises:
+        Problem: The frame is binary, too large, or malformed.
+    """
+    if text is None or text.startswith(('{"type":"live_', '{"type": "live_')):
+        return read_live_frame(text)
+    read = client_frames.read_frame(text)
+    return read if isinstance(read, client_frames.AudioChunk) else Passed(parse_json(text))
+
+
 class _WrongError(Exception):
     """What is wrong with a message that does no harm."""
 

@@ -50,7 +50,7 @@ from convai_lab.server.answers import Refusal
 from convai_lab.server.context import Platform
 from convai_lab.server.conversation_socket import deny
 from convai_lab.server.current_reply import crash
-from convai_lab.server.live_frames import read_live_frame
+from convai_lab.server.live_frames import read_bridge_frame, read_live_frame
 from convai_lab.server.socket_events import REFUSED, Problem
 from convai_lab.server.socket_wire import Inbox, Outbox
 
@@ -117,7 +117,7 @@ async def _hold(platform: Platform, websocket: WebSocket, outbox: Outbox) -> Non
 async def _bridge(platform: Platform, websocket: WebSocket, outbox: Outbox) -> None:
     from convai_lab.server.cloud_bridge import CloudBridge
 
-    inbox = Inbox(websocket, platform.clock, read=read_live_frame)
+    inbox = Inbox(websocket, platform.clock, read=read_bridge_frame)
     with platform.live.socket():
         inbox.open()
         try:

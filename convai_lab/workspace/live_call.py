@@ -14,7 +14,7 @@ from convai_lab.conversations.wire_format import turn_from_wire
 from convai_lab.errors import ConvaiLabError, ConversationClosedError, InvalidValueError
 from convai_lab.settings import scrub
 from convai_lab.workspace import live_events as live
-from convai_lab.workspace.events import AgentCutShort, SessionEvent, UserTurn
+from convai_lab.workspace.events import AgentCutShort, SessionEvent, Started, UserTurn
 from convai_lab.workspace.live import FOLLOWED, LiveConversation
 from convai_lab.workspace.socket import SocketClosed
 from convai_lab.workspace.tool_prints import prints_heard_by
@@ -118,12 +118,19 @@ class LiveCall(LiveConversation):
             raise ConvaiLabError(error)
         self._desk.use(agent)
 
+    async def open(self, initiation: Mapping[str, Any], *, has_first_message: bool, note: str | None = None) -> None:  # noqa: ARG002
+        """Start the conversation; that it has begun is told later, and the first message comes when it is heard."""
+        self._start(self._read())
+        self._start(self._follow())
+        await self.post(initiation)
+
     def _begun(self, frame: Mapping[str, Any]) -> None:
         told = _inner(frame, "conversation_initiation_metadata_event")
         name = str(told.get("agent_output_audio_format") or "")
         rate = name.removeprefix("pcm_")
         self._rate_hz = int(rate) if rate.isdigit() else 16000
         super()._begun(frame)
+        self._frames.put_nowait(dict(frame))
 
     def _arrived(self, frame: dict[str, Any]) -> None:
         kind = frame.get("type")
@@ -138,6 +145,8 @@ class LiveCall(LiveConversation):
         if kind in _READERS:
             if (event := _READERS[kind](frame, self._rate_hz)) is not None:
                 self._watch(event)
+        elif kind == "conversation_initiation_metadata":
+            await self._tell(Started(self.conversation_id or ""))
         elif kind == "user_transcript":
             self._reply.begin()
             await self._tell(UserTurn(_text(_inner(frame, "user_transcription_event"), "user_transcript")))

@@ -55,6 +55,7 @@ class LiveCore:
         self._line, self._opening = line, opening
         self._over: concurrent.futures.Future[Conversation] = concurrent.futures.Future()
         self._subscribers: list[Callable[[live.LiveEvent], object]] = []
+        self._failing: list[Callable[[live.LiveEvent], object]] = []
         self._lock = threading.Lock()
         self._outgoing: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
         self._end_asked = asyncio.Event()
@@ -188,7 +189,7 @@ class LiveCore:
         self._tell(live.StateChanged("ended", reason))
         self._over.set_result(self.conversation)
         with self._lock:
-            self._subscribers = []
+            self._subscribers, self._failing = [], []
 
     # What happens
 
@@ -213,7 +214,9 @@ class LiveCore:
             try:
                 callback(event)
             except Exception as error:  # the edge: somebody else's callback
-                logger.error("a listener of a live session failed on %s", type(event).__name__, exc_info=error)
+                if callback not in self._failing:  # it is told once, not ten times a second
+                    self._failing.append(callback)
+                    logger.error("a listener of a live session failed on %s", type(event).__name__, exc_info=error)
 
 
 def _with_turn(conversation: Conversation, index: int, turn: Turn) -> Conversation:
