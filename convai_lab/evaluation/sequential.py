@@ -25,6 +25,7 @@ from convai_lab.evaluation.results import Result, bracketed, counted, p_text, re
 
 METHOD = "betting confidence sequence"
 STAKES = (np.arange(32) + 0.5) / 32
+BISECTIONS = 30
 _ROUNDING = 1e-9
 
 Numbers = NDArray[np.float64]
@@ -118,16 +119,17 @@ def confidence_sequence(numbers: Numbers, alpha: float) -> tuple[float, float]:
 def _lowest_not_refuted(numbers: Numbers, alpha: float) -> float:
     """Bisect: the capital of the bettor on "above" only falls as the mean that is bet against rises."""
     bar = log(2 / alpha)
+    kinds, counts = np.unique(numbers, return_counts=True)
 
     def refuted(mean: float) -> bool:
-        stakes = STAKES / (1 + mean)
-        return bool(_log_mean(np.log1p(np.outer(numbers - mean, stakes)).sum(axis=0)) >= bar)
+        gains = np.log1p(np.outer(kinds - mean, STAKES / (1 + mean)))
+        return bool(_log_mean((gains * counts[:, None]).sum(axis=0)) >= bar)
 
     return _last_true(refuted, -1.0, 1.0)
 
 
 def _last_true(holds: Callable[[float], bool], low: float, high: float) -> float:
-    for _ in range(40):
+    for _ in range(BISECTIONS):
         middle = (low + high) / 2
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
