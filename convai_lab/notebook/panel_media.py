@@ -65,6 +65,8 @@ class PanelMedia(anywidget.AnyWidget):
         self.room.observe(self._remember, ["peers", "streams"])
         self.recorder.audio.observe(self._recorded, "value")
         self.on_msg(self._arrived)
+        hear_beside_cells(self)
+        hear_beside_cells(self.recorder.audio)
 
     def hear(self, event: object) -> None:
         """Pass an event of the session on to the page, if it is one about the sound."""
@@ -127,6 +129,16 @@ class PanelMedia(anywidget.AnyWidget):
 
     def _remember(self, change: Mapping[str, Any]) -> None:
         self._made_by_the_page += [widget for widget in change["new"] if widget is not self.camera]
+
+
+def hear_beside_cells(widget: Widget) -> None:
+    """Let the page's messages to `widget` be handled while a cell runs, where the front end asks for that.
+
+    JupyterLab sends them to a thread of their own (a subshell), but the kernel sends answers back to where the last
+    message came from, which for us is never a subshell (ipykernel 7.4; earlier ones do not ask, and take them there).
+    """
+    if hasattr(widget.comm, "_reply_subshell_for"):
+        widget.comm._reply_subshell_for = lambda _data, asked: asked
 
 
 def close_widget(widget: Widget) -> None:

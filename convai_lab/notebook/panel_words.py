@@ -91,7 +91,7 @@ def problem(code: str, detail: str = "") -> dict[str, str]:
 def state(name: str, reason: str | None = None) -> str:
     """Say what the session is doing."""
     if name == "ended":
-        return f"Ended: {words.clean(reason)}" if reason else "Ended"
+        return "Ended by you" if reason == "user" else f"Ended: {words.clean(reason)}" if reason else "Ended"
     return STATES.get(name, name)
 
 

@@ -88,7 +88,7 @@ class PanelView {
     this.state = make("span", { class: "convai-state", role: "status" });
     this.timer = make("span", { class: "convai-timer", title: "time since the start", "aria-hidden": "true" });
     const head = make("div", { class: "convai-head" }, this.state, make("strong", { class: "convai-agent" }, this.model.get("agent")), this.timer);
-    this.facts = make("dl", { class: "convai-facts" });
+    this.facts = make("ul", { class: "convai-facts", "aria-label": "What serves this session" });
     this.problem = make("div", { class: "convai-problem", role: "alert" });
     this.turns = make("ol", { class: "convai-turns", "aria-label": "What was said" });
     this.announcer = make("div", { class: "convai-unseen", role: "log", "aria-live": "polite" });
@@ -107,7 +107,7 @@ class PanelView {
     this.kind = make("select", { "aria-label": "How the sound travels" }, ...KINDS.map((kind) => make("option", { value: kind }, KIND_NAMES[kind])));
     this.testButton = this.button("Test microphone", () => this.order({ do: "test" }));
     this.testSays = make("span", { class: "convai-small", role: "status" });
-    const hint = make("div", { class: "convai-small convai-hint" }, `🎧 ${HINT}`);
+    const hint = make("div", { class: "convai-small convai-hint" }, HINT);
     this.startRow = make("div", { class: "convai-row" }, this.startButton, this.testButton, this.kind, this.testSays, hint);
     return this.startRow;
   }
@@ -163,7 +163,7 @@ class PanelView {
   update() {
     const { state, words } = this.model.get("status");
     this.state.replaceChildren(make("span", { "aria-hidden": "true", class: `convai-icon convai-${state}` }, ICONS[state] ?? "○"), ` ${words}`);
-    this.facts.replaceChildren(...this.model.get("facts").flatMap(([name, value]) => [make("div", {}, make("dt", {}, name), make("dd", {}, value))]));
+    this.facts.replaceChildren(...this.model.get("facts").map(([name, value]) => make("li", {}, `${name} `, make("b", {}, value))));
     this.updateTurns();
     this.partial.textContent = this.model.get("partial");
     show(this.partial, this.partial.textContent !== "");

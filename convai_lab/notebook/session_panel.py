@@ -15,7 +15,7 @@ from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConvaiLabError
 from convai_lab.notebook import panel_words
-from convai_lab.notebook.panel_media import FOLDER, PanelMedia, close_widget
+from convai_lab.notebook.panel_media import FOLDER, PanelMedia, close_widget, hear_beside_cells
 from convai_lab.notebook.panel_transcript import LastingTranscript
 from convai_lab.workspace import events, live_events
 from convai_lab.workspace.live_session import LiveSession
@@ -59,6 +59,7 @@ class SessionPanel(anywidget.AnyWidget):
         )
         self._show_facts()
         self.on_msg(self._asked)
+        hear_beside_cells(self)
         self._unsubscribe = session.subscribe(self._happened)
 
     def show(self) -> None:
@@ -111,9 +112,15 @@ class SessionPanel(anywidget.AnyWidget):
             case live_events.MediaChanged(kind=kind, is_connected=is_connected):
                 self._sound_goes(kind, is_connected=is_connected)
             case live_events.ToolPrinted(name=name, text=text):
-                self.printed = (self.printed + f"{name}: {text.rstrip()}\n")[-PRINTED_CHARS:]
+                self._show_printed(name, text)
             case live_events.Refused(message=message):
                 self.problem = panel_words.problem("platform", message)
+
+    def _show_printed(self, name: str, text: str) -> None:
+        """Add what a tool printed; it comes in pieces, and each line begins with the tool's name."""
+        is_new_line = not self.printed or self.printed.endswith("\n")
+        named = text.replace("\n", f"\n{name}: ", max(0, text.count("\n") - text.endswith("\n")))
+        self.printed = (self.printed + (f"{name}: " if is_new_line else "") + named)[-PRINTED_CHARS:]
 
     def _sound_goes(self, kind: str, *, is_connected: bool) -> None:
         if is_connected:

@@ -27,6 +27,8 @@ FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--use-fake-device-for-media-capture",
+    "--use-fake-device-for-media-stream",
 )
 SERVER_STARTS_WITHIN_SECS = 60
 PAGE_READY_MS = 90_000
@@ -39,6 +41,22 @@ RUN_CELL = """index => {
 }"""
 START_CELL = "index => { (" + RUN_CELL + ")(index); }"
 IS_IDLE = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+WATCH_CALLS = """
+  window.calls = [];
+  const Original = window.RTCPeerConnection;
+  window.RTCPeerConnection = class extends Original { constructor(...all) { super(...all); window.calls.push(this); } };
+"""
+"""Keeps every call of the page, so that a test can ask what was received."""
+IN_KERNEL = """async code => {
+  const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
+  const future = kernel.requestExecute({code, store_history: false});
+  let text = '';
+  future.onIOPub = ({content}) => {
+    text += content.text ?? (content.ename ? `${content.ename}: ${content.evalue}` : '');
+  };
+  await future.done;
+  return text.trim();
+}"""
 OUTPUTS = "index => jupyterapp.shell.currentWidget.content.widgets[index].model.toJSON().outputs"
 
 
@@ -89,10 +107,17 @@ class LabServer:
 class OpenNotebook:
     """One notebook in one page."""
 
-    def __init__(self, browser: Any, server: LabServer, name: str, *, dark: bool = False) -> None:
-        self.page = browser.new_page(viewport={"width": 1200, "height": 1500})
+    def __init__(
+        self, browser: Any, server: LabServer, name: str, *, dark: bool = False, permissions: tuple[str, ...] = ()
+    ) -> None:
+        self.context = browser.new_context(viewport={"width": 1200, "height": 1500})
+        self.context.grant_permissions(list(permissions), origin=server.url)
+        self.page = self.context.new_page()
+        self.page.add_init_script(WATCH_CALLS)
         self.problems: list[str] = []
+        self.console: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", lambda said: self.console.append(said.text) if said.type == "error" else None)
         self.page.goto(f"{server.url}/lab/tree/{name}?reset&token={server.token}")
         self.page.wait_for_function("window.jupyterapp?.shell?.currentWidget?.sessionContext", timeout=PAGE_READY_MS)
         if dark:
@@ -119,18 +144,29 @@ class OpenNotebook:
         cell = self.page.locator(".jp-Notebook .jp-Cell").nth(index)
         return str(cell.locator(".jp-OutputArea").inner_text())
 
+    def in_kernel(self, code: str) -> str:
+        """Run code that is in no cell, and return what it prints."""
+        return str(self.page.evaluate(IN_KERNEL, code))
+
     def interrupt(self) -> None:
         """Press the stop button."""
         self.page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel')")
 
 
+@pytest.fixture(scope="module")
+def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The WAV file that the browser takes for a microphone: read anew, from its start, each time one is opened."""
+    return tmp_path_factory.mktemp("microphone") / "microphone.wav"
+
+
 @pytest.fixture(scope="module")  # not session: Playwright's loop would seem to run in every test after these
-def browser() -> Iterator[Any]:
+def browser(microphone: Path) -> Iterator[Any]:
     chromium = _chromium()
     from playwright.sync_api import sync_playwright
 
+    flags = [*FLAGS, f"--use-file-for-fake-audio-capture={microphone}%noloop"]
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=list(FLAGS))
+        launched = playwright.chromium.launch(executable_path=chromium, headless=True, args=flags)
         yield launched
         launched.close()
 
@@ -148,7 +184,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[LabS
 def open_notebook(browser: Any, lab: LabServer) -> Iterator[Any]:
     opened: list[OpenNotebook] = []
 
-    def open_cells(cells: list[str] | Path, *, dark: bool = False) -> OpenNotebook:
+    def open_cells(cells: list[str] | Path, *, dark: bool = False, permissions: tuple[str, ...] = ()) -> OpenNotebook:
         name = f"notebook_{secrets.token_hex(4)}.ipynb"
         if isinstance(cells, Path):
             shutil.copy(cells, lab.folder / name)
@@ -156,10 +192,10 @@ def open_notebook(browser: Any, lab: LabServer) -> Iterator[Any]:
             kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
             made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for cell in cells], metadata=kernel)
             nbformat.write(made, lab.folder / name)
-        opened.append(OpenNotebook(browser, lab, name, dark=dark))
+        opened.append(OpenNotebook(browser, lab, name, dark=dark, permissions=permissions))
         return opened[-1]
 
     yield open_cells
     for notebook in opened:
         notebook.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
-        notebook.page.close()
+        notebook.context.close()
