@@ -221,6 +221,8 @@ class _Histograms:
         highest = ways * (self._printed[k - 1] + self._slack) - taken
         for count in range(max(0, _ceil(lowest)), min(left, _floor(highest)) + 1):
             self.fill(k - 1, (count, *above), left - count)
+            if self.steps > _MOST_STEPS:
+                return
 
 
 def _ceil(value: Decimal) -> int:
