@@ -81,7 +81,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
 
 
 async def _said() -> bytes:
-    pcm = b"".join([i.pcm async for i in EspeakTTS().synthesize(SENTENCE, voice="Charlotte") if _is_audio(i)])
+    pcm = b"".join([i.pcm async for i in EspeakTTS().synthesize(SENTENCE, voice="Daniel") if _is_audio(i)])
     return silence(0.3, RATE_HZ) + resample(pcm, 22050, RATE_HZ) + silence(0.4, RATE_HZ)
 
 
