@@ -31,6 +31,7 @@ from convai_lab.evaluation.statistics import RATE
 Outcomes = Mapping[str, Sequence[tuple[int, float | None]]]
 """Per scenario: the seed and the outcome of every trial; ``None`` for a trial without a valid outcome."""
 LARGEST = 1e100
+ROUNDING = 1e-12
 
 
 class MissingPair(NamedTuple):
@@ -170,9 +171,13 @@ def pair_outcomes(baseline: Outcomes, other: Outcomes, *, bounds: tuple[float, f
 def _outcomes(raw: Outcomes, side: str, bounds: tuple[float, float] | None) -> dict[tuple[str, int], float | None]:
     found: dict[tuple[str, int], float | None] = {}
     low, high = bounds or (-LARGEST, LARGEST)
+    if not isinstance(raw, Mapping):
+        raise InvalidValueError("must map each scenario's id to its (seed, outcome) pairs", field=side)
     for scenario_id, trials in raw.items():
+        where = f"{side}[{str(scenario_id)[:80]!r}]"
+        if not isinstance(scenario_id, str) or not isinstance(trials, Sequence):
+            raise InvalidValueError("must map a scenario's id, a text, to a list of (seed, outcome)", field=where)
         for trial in trials:
-            where = f"{side}[{scenario_id!r}]"
             seed, value = _seed_and_value(trial, where)
             if (scenario_id, seed) in found:
                 raise InvalidValueError(f"seed {seed} comes twice: a pair needs one outcome each", field=where)
@@ -199,6 +204,8 @@ def _seed_and_value(trial: tuple[int, float | None], where: str) -> tuple[int, f
 def _require_bounds(bounds: tuple[float, float] | None) -> tuple[float, float] | None:
     if bounds is None:
         return None
+    if not isinstance(bounds, tuple) or len(bounds) != 2:
+        raise InvalidValueError(f"must be (lowest, highest) or None, got {str(bounds)[:80]}", field="bounds")
     low, high = (require_finite(bound, "bounds") for bound in bounds)
     if low >= high:
         raise InvalidValueError(f"must rise, got {low:g} to {high:g}", field="bounds")
@@ -206,10 +213,17 @@ def _require_bounds(bounds: tuple[float, float] | None) -> tuple[float, float] |
 
 
 def _by_scenario(pairs: Iterable[Pair]) -> tuple[ScenarioDifference, ...]:
-    grouped: dict[str, list[float]] = {}
+    grouped: dict[str, list[Pair]] = {}
     for pair in pairs:
-        grouped.setdefault(pair.scenario_id, []).append(pair.other - pair.baseline)
-    return tuple(ScenarioDifference(name, fsum(found) / len(found), len(found)) for name, found in grouped.items())
+        grouped.setdefault(pair.scenario_id, []).append(pair)
+    return tuple(ScenarioDifference(name, _mean_difference(found), len(found)) for name, found in grouped.items())
+
+
+def _mean_difference(pairs: Sequence[Pair]) -> float:
+    """Return the mean of other minus baseline; what only rounding leaves is zero, or it would count as evidence."""
+    mean = fsum(pair.other - pair.baseline for pair in pairs) / len(pairs)
+    scale = max(max(abs(pair.baseline), abs(pair.other)) for pair in pairs)
+    return 0.0 if abs(mean) <= ROUNDING * scale else mean
 
 
 def _scenario_mean(pairs: Iterable[Pair], side: Literal["baseline", "other"]) -> float:

@@ -61,7 +61,8 @@ def mean_interval(
     numbers = _sorted(values)
     if len(numbers) < 2:
         return MeanInterval(nan, nan, "none")
-    if numbers[-1] - numbers[0] <= _ROUNDING * max(1.0, abs(numbers[0])):
+    scale = bounds[1] - bounds[0] if bounds else max(abs(numbers[0]), abs(numbers[-1]))
+    if numbers[-1] - numbers[0] <= _ROUNDING * scale:
         return _all_equal_interval(float(numbers[0]), len(numbers), bounds, alpha)
     if len(numbers) < BOOTSTRAP_FROM:
         return _t_interval(numbers, bounds, alpha)

@@ -55,7 +55,10 @@ def wilson(successes: int, trials: int, *, alpha: float = 0.05) -> Interval:
 
 def require_tally(tally: tuple[int, int], field: str) -> Tally:
     """Return (successes, trials) as a tally, or raise an error that names the field."""
-    successes, trials = tally
+    try:
+        successes, trials = tally
+    except (TypeError, ValueError):
+        raise InvalidValueError(f"must be (successes, trials), got {str(tally)[:80]}", field=field) from None
     checked = Tally(require_count(successes, field), require_count(trials, field))
     if checked.successes > checked.trials:
         raise InvalidValueError(

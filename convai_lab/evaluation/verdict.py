@@ -19,6 +19,7 @@ from convai_lab.evaluation.results import (
     require_share,
 )  # fmt: skip
 
+_ROUNDING = 1e-9
 Outcome = Literal["better", "worse", "tied", "unknown"]
 
 
@@ -92,11 +93,11 @@ def _outcome(difference: PairedDifference, p: float, *, higher_is_better: bool) 
 
 def _cautious_spread(difference: PairedDifference) -> float:
     """Return the spread; where all differences are equal, the largest that so many scenarios may have hidden."""
-    if difference.spread > 1e-9 or isnan(difference.spread):
-        return difference.spread
     if difference.bounds is None:
-        return nan
+        return difference.spread or nan
     width = difference.bounds[1] - difference.bounds[0]
+    if difference.spread > _ROUNDING * width or isnan(difference.spread):
+        return difference.spread
     return width * sqrt(unseen_share(difference.n_scenarios, difference.alpha))
 
 

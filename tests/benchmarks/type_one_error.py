@@ -5,7 +5,7 @@ the scenario's own affair: the differences have an intra-cluster correlation of 
 "Naive" is the paired bootstrap of all 500 pairs as if each told something new; "clustered" is `compare_paired`; its
 p value and its interval are counted apart. Both are wrong whenever they exclude zero.
 
-`python tests/benchmarks/type_one_error.py [--runs 2000] [--seed 0]` prints one line of JSON; it takes one to three minutes.
+`python tests/benchmarks/type_one_error.py [--runs 2000] [--seed 0]` prints one line of JSON; it takes a minute or more.
 """
 
 from __future__ import annotations

@@ -157,12 +157,38 @@ def test_what_is_no_outcome_is_refused_with_its_place(trials: list[object], mess
 
 
 @pytest.mark.parametrize(
+    ("baseline", "message"),
+    [
+        ([], "baseline: must map each scenario's id"),
+        ({"a": None}, r"baseline\['a'\]: must map a scenario's id, a text, to a list"),
+        ({1: [(1, 1.0)]}, r"baseline\['1'\]: must map a scenario's id, a text"),
+    ],
+)
+def test_what_is_no_table_of_outcomes_is_refused(baseline: object, message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        compare_paired(baseline, {"a": [(1, 1.0)]})  # type: ignore[arg-type]
+
+
+def test_what_only_rounding_leaves_is_no_difference() -> None:
+    before = outcomes(*[[0.1, 0.2, 0.3]] * 30)
+    found = compare_paired(before, outcomes(*[[0.3, 0.1, 0.2]] * 30))
+    assert (found.estimate, found.p_value, found.method) == (0.0, 1.0, "exact bound: all 30 scenarios equal")
+
+
+def test_differences_of_any_size_have_an_interval_of_their_size() -> None:
+    before, after = ({f"s{i}": [(0, 1e-9 * (3 + step * i))] for i in range(9)} for step in (0, 1))
+    found = compare_paired(before, after, bounds=None)
+    assert 0 < found.low < found.estimate < found.high < 1e-8
+
+
+@pytest.mark.parametrize(
     ("settings_", "field"),
     [
         ({"alpha": 0.0}, "alpha"),
         ({"seed": -1}, "seed"),
         ({"resamples": 0}, "resamples"),
         ({"bounds": (1, 0)}, "bounds"),
+        ({"bounds": 5}, "bounds"),
     ],
 )
 def test_settings_out_of_range_are_refused_by_name(settings_: dict[str, object], field: str) -> None:

@@ -86,6 +86,7 @@ def test_no_scenario_is_not_known_and_one_has_no_interval() -> None:
     [
         ([(5, 4)], 2, r"tallies\[0\]: 5 successes of 4 trials cannot be"),
         ([(1, 4), (-1, 4)], 2, r"tallies\[1\]: must be a whole number of at least 0"),
+        ([3, 4], 1, r"tallies\[0\]: must be \(successes, trials\), got 3"),
         ([(nan, 4)], 2, "must be a finite number"),
         ([(1, 4)], 0, "k: must be a whole number of at least 1"),
         ([(1, 4)], 1.5, "k: must be a whole number"),
