@@ -274,7 +274,8 @@ class LiveSession(ConversationSession):
 
 
 def _checked_agent(document: Mapping[str, Any]) -> Agent:
-    if problems := problems_in(document):
+    changeable = {name: value for name, value in document.items() if name not in ("agent_id", "metadata")}
+    if problems := problems_in(changeable):
         field = ".".join(str(part) for part in problems[0].loc)
         raise InvalidValueError(problems[0].msg, field=field)
     return agent_from_wire(document)

@@ -121,7 +121,7 @@ class LiveCore:
             )
         if self._call is None or self.state == "connecting":
             raise ConvaiLabError("the session has not begun to talk: change the agent and start a new one")
-        await self._call.use_agent(agent, agent_to_wire(agent))
+        await self._call.use_agent(agent, _document(agent))
         self.agent = agent
 
     def _start(self) -> None:
@@ -217,6 +217,11 @@ class LiveCore:
                 if callback not in self._failing:  # it is told once, not ten times a second
                     self._failing.append(callback)
                     logger.error("a listener of a live session failed on %s", type(event).__name__, exc_info=error)
+
+
+def _document(agent: Agent) -> dict[str, Any]:
+    """Return an agent's document with what its turns are signed with."""
+    return {**agent_to_wire(agent), "agent_id": agent.id, "metadata": {"version": agent.version}}
 
 
 def _with_turn(conversation: Conversation, index: int, turn: Turn) -> Conversation:
