@@ -52,8 +52,10 @@ class Check(Protocol):
 class Scene:
     """A finished conversation as checks look at it; texts are prepared once for all of them."""
 
-    def __init__(self, conversation: Conversation, tool_state: Mapping[str, Any] | None = None) -> None:
-        self.conversation, self.tool_state = conversation, tool_state
+    def __init__(
+        self, conversation: Conversation, tool_state: Mapping[str, Any] | None = None, *, has_real_times: bool = True
+    ) -> None:
+        self.conversation, self.tool_state, self.has_real_times = conversation, tool_state, has_real_times
 
     @functools.cached_property
     def agent_turns(self) -> tuple[Turn, ...]:

@@ -9,6 +9,7 @@ import difflib
 import json
 import math
 import re
+import reprlib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -16,6 +17,10 @@ from typing import Any, NoReturn
 from convai_lab.errors import InvalidValueError
 
 SHOWN_CHARS = 60
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = _SHORT.maxlong = SHOWN_CHARS
+_SHORT.maxlevel = 3
 
 
 @dataclass(frozen=True)
@@ -156,11 +161,8 @@ def meant(name: object, known: Collection[str]) -> str:
 
 def shown(value: object) -> str:
     """Return a value as it is shown in a message: short, on one line."""
-    try:
-        text = repr(value)
-    except Exception:  # the value came from outside: whatever its repr does, the sentence must be made
-        text = f"<{type(value).__name__}>"
-    return text if len(text) <= SHOWN_CHARS else f"{text[:SHOWN_CHARS]}…"
+    text = _SHORT.repr(value)
+    return text if len(text) <= 2 * SHOWN_CHARS else f"{text[: 2 * SHOWN_CHARS]}…"
 
 
 def refuse(where: str, message: str) -> NoReturn:

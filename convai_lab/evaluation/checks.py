@@ -65,14 +65,19 @@ def parse_checks(raw: object, where: str) -> tuple[Check, ...]:
 
 
 def run_checks(
-    checks: Sequence[Check], conversation: Conversation, *, tool_state: Mapping[str, Any] | None = None
+    checks: Sequence[Check],
+    conversation: Conversation,
+    *,
+    tool_state: Mapping[str, Any] | None = None,
+    has_real_times: bool = True,
 ) -> tuple[CheckResult, ...]:
     """Return how every check came out, in order.
 
     Args:
         tool_state: The state that the mocked tools were left in, for `state` checks.
+        has_real_times: False when time was invented (a virtual clock): `latency` checks are then unknown.
     """
-    scene = Scene(conversation, tool_state)
+    scene = Scene(conversation, tool_state, has_real_times=has_real_times)
     return tuple(_result(check, scene) for check in checks)
 
 

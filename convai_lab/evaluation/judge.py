@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, runtime_checkable
@@ -14,7 +13,14 @@ from convai_lab.errors import NotSupportedError
 from convai_lab.evaluation.criteria import check_ids, overall
 from convai_lab.evaluation.judge_answer import AnswerSheet
 from convai_lab.evaluation.judge_prompt import Questions, messages_for
-from convai_lab.evaluation.judge_request import DEFAULT_TIMEOUT_SECS, JudgeFault, JudgeLine, Spent, total_spent
+from convai_lab.evaluation.judge_request import (
+    DEFAULT_TIMEOUT_SECS,
+    JudgeFault,
+    JudgeLine,
+    Spent,
+    side_by_side,
+    total_spent,
+)
 from convai_lab.evaluation.judged_transcript import MAX_CHARS, is_empty
 from convai_lab.providers.base import LLM, Usage
 
@@ -30,6 +36,7 @@ class Grade:
 
     `results` has every criterion and `data` every item that was asked for. `unjudged` names those of them whose
     answer is missing because the judge failed: their verdict is ``unknown``, and that says nothing about the agent.
+    `overcome` are failures in a panel that changed nothing, because the others decided.
     `agreement` is the share of a panel that gave the verdict, by criterion; empty when there was one judge.
     """
 
@@ -40,6 +47,7 @@ class Grade:
     is_offline: bool = False
     spent: Spent = field(default_factory=Spent)
     faults: tuple[JudgeFault, ...] = ()
+    overcome: tuple[JudgeFault, ...] = ()
     unjudged: tuple[str, ...] = ()
     agreement: Mapping[str, float] = field(default_factory=dict)
 
@@ -144,9 +152,7 @@ class Judge:
             return nothing_to_judge(questions, judge=self.name)
         if self.asking == "together":
             return await self._ask(conversation, questions)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._ask(conversation, part)) for part in questions.each()]
-        return merged([task.result() for task in tasks])
+        return merged(await side_by_side(self._ask(conversation, part) for part in questions.each()))
 
     async def _ask(self, conversation: Conversation, questions: Questions) -> Grade:
         sheet = AnswerSheet(questions)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,7 @@ from convai_lab.conversations.conversation import Conversation, CriterionResult
 from convai_lab.errors import InvalidValueError
 from convai_lab.evaluation.criteria import check_ids
 from convai_lab.evaluation.judge import AnyJudge, Grade, Questions
-from convai_lab.evaluation.judge_request import total_spent
+from convai_lab.evaluation.judge_request import side_by_side, total_spent
 
 
 @dataclass(frozen=True)
@@ -56,12 +55,12 @@ class JudgePanel:
 
     async def answer(self, conversation: Conversation, questions: Questions) -> Grade:
         """Ask all judges at the same time and count their votes."""
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(judge.answer(conversation, questions)) for judge in self.judges]
-        grades = [task.result() for task in tasks]
+        grades = await side_by_side(judge.answer(conversation, questions) for judge in self.judges)
         verdicts = {c.id: _vote(c.id, [(g, g.results[c.id]) for g in grades], "unknown") for c in questions.criteria}
         values = {name: _vote(name, [(g, g.data[name]) for g in grades], None) for name in questions.data}
         votes = {**verdicts, **values}
+        unjudged = tuple(name for name, vote in votes.items() if vote.lost_by_faults)
+        faults = tuple(fault for grade in grades for fault in grade.faults)
         return Grade(
             results={name: vote.result for name, vote in verdicts.items()},
             data={name: vote.result for name, vote in values.items()},
@@ -70,8 +69,9 @@ class JudgePanel:
             judge=self.name,
             is_offline=self.is_offline,
             spent=total_spent(grade.spent for grade in grades),
-            faults=tuple(fault for grade in grades for fault in grade.faults),
-            unjudged=tuple(name for name, vote in votes.items() if vote.lost_by_faults),
+            faults=faults if unjudged else (),
+            overcome=() if unjudged else faults,
+            unjudged=unjudged,
             agreement={name: vote.agreement for name, vote in votes.items()},
         )
 

@@ -6,16 +6,18 @@ could not be used.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, cast
 
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import ConvaiLabError, ProviderStreamError, ProviderTimeoutError
 from convai_lab.providers.base import LLM, ChatMessage, ChatRequest, Done, LLMEvent, TextDelta, Usage
 
 N = TypeVar("N", int, float)
+T = TypeVar("T")
 
 DEFAULT_TIMEOUT_SECS = 120.0
 MAX_REPAIRS = 2
@@ -61,6 +63,16 @@ def total_spent(parts: Iterable[Spent]) -> Spent:
     for part in parts:
         total = total.plus(part)
     return total
+
+
+async def side_by_side(asked: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """Ask at the same time and return the answers in order; the first error ends all, and comes as it is."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in asked]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 class Sheet(Protocol):

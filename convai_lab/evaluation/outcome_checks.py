@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -98,16 +99,17 @@ class CollectedSchema:
     def run(self, scene: Scene) -> Found:
         """Validate what was collected."""
         import jsonschema
+        import referencing.exceptions
 
         data = scene.conversation.analysis.data
         if not data or (self.item and self.item not in data):
             return Found(None, f"{self.item or 'no data'} was {'not ' if self.item else ''}collected")
         values = {name: result.value for name, result in data.items()}
+        alone: Any = referencing.Registry()  # a schema that refers to others fetches nothing
+        validator = jsonschema.Draft202012Validator(self.schema, registry=alone)
         try:
-            problem = next(
-                jsonschema.Draft202012Validator(self.schema).iter_errors(values.get(self.item, values)), None
-            )
-        except Exception as error:  # a reference that leads nowhere, or in a circle, shows only now
+            problem = next(validator.iter_errors(values[self.item] if self.item else values), None)
+        except (referencing.exceptions.Unresolvable, RecursionError, re.error) as error:  # shows only in use
             return Found(None, f"the schema cannot be used ({type(error).__name__})")
         if problem is None:
             return Found(True, "what was collected is valid")

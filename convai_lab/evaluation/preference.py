@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -11,7 +10,7 @@ from convai_lab.evaluation.argument_match import shown_json
 from convai_lab.evaluation.judge import Judge
 from convai_lab.evaluation.judge_answer import MAX_RATIONALE_CHARS, json_object
 from convai_lab.evaluation.judge_prompt import SYSTEM, fenced
-from convai_lab.evaluation.judge_request import JudgeFault, JudgeLine, Spent, total_spent
+from convai_lab.evaluation.judge_request import JudgeFault, JudgeLine, Spent, side_by_side, total_spent
 from convai_lab.evaluation.judged_transcript import is_empty, safe_json, transcript_of
 from convai_lab.providers.base import ChatMessage
 
@@ -52,10 +51,7 @@ async def prefer(a: Conversation, b: Conversation, judge: Judge, *, question: st
         return Preference(
             winner="tie", is_consistent=True, rationales=("nothing was said in either",), judge=judge.name
         )
-    async with asyncio.TaskGroup() as group:
-        one = group.create_task(_ask(judge, a, b, question))
-        other = group.create_task(_ask(judge, b, a, question))
-    forward, backward = one.result(), other.result()
+    forward, backward = await side_by_side([_ask(judge, a, b, question), _ask(judge, b, a, question)])
     winners = (_winner(forward.better, "a", "b"), _winner(backward.better, "b", "a"))
     faults = tuple(asked.fault for asked in (forward, backward) if asked.fault is not None)
     known = not faults and None not in winners

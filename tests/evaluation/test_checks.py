@@ -211,6 +211,15 @@ def test_latency_is_compared_when_what_is_known_decides_it() -> None:
     assert (result.passed, result.why) == (False, "p95 llm_ttft was 290 ms over 3 turns")
 
 
+def test_invented_times_are_no_measurement() -> None:
+    checks = parse_checks([{"latency": {"stage": "llm_ttft", "max_ms": 10}}, {"turns": 1}], "s")
+    results = run_checks(checks, timed(0.0), has_real_times=False)
+    assert [(r.passed, r.why) for r in results] == [
+        (None, "time was invented in this run"),
+        (True, "there were 1 turns"),
+    ]
+
+
 def test_turns_without_a_model_or_a_tool_need_no_time() -> None:
     first, later = agent("Hello"), agent("x", llm_served="m", metrics=TurnMetrics(llm_ttft_ms=5.0))
     assert checked({"latency": {"stage": "llm_ttft", "max_ms": 10}}, talk(first, later)).passed is True
@@ -263,8 +272,15 @@ def test_collected_data_is_compared_and_unknown_when_nothing_was_collected() -> 
     assert result.why.startswith("people: None is not of type")
     assert checked({"collected": {"item": "order", "schema": {"type": "string"}}}, conversation).passed is True
     assert checked({"collected": {"schema": schema}}, talk()).passed is None
-    lost = {"collected": {"schema": {"$ref": "#/nowhere"}}}
-    assert checked(lost, conversation).passed is None
+    for useless in ({"$ref": "#/nowhere"}, {"$ref": "#"}):
+        assert checked({"collected": {"schema": useless}}, conversation).passed is None
+
+
+def test_a_schema_fetches_nothing(loopback: tuple[str, list[str]]) -> None:
+    url, asked = loopback
+    conversation = talk(analysis=Analysis(data={"order": CriterionResult(value="1234")}))
+    assert checked({"collected": {"schema": {"$ref": f"{url}/schema.json"}}}, conversation).passed is None
+    assert asked == []
 
 
 @pytest.mark.parametrize(
@@ -305,6 +321,7 @@ def test_collected_data_is_compared_and_unknown_when_nothing_was_collected() -> 
         ([{"turns": {"at_most": 2, "by": "agents"}}], ["did you mean agent?"]),
         ([{"state": {"orders": {}}}], ["has: {...}"]),
         ([{"collected": {"schema": {"type": "strin"}}}], ["collected.schema", "not a JSON schema"]),
+        ([{"collected": {"schema": {"pattern": "("}}}], ["collected.schema", "'('"]),
         ([{"collected": {"equals": 1}}], ["item"]),
     ],
 )

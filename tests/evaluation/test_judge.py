@@ -190,6 +190,12 @@ def test_a_cancelled_judge_stops_at_once_and_says_so(shipped: Any, criteria: Any
     assert llm.cancelled == 2
 
 
+async def test_a_mistake_of_the_program_comes_out_as_it_is(shipped: Any, criteria: Any) -> None:
+    llm = FakeLLM([ZeroDivisionError("bug"), ZeroDivisionError("bug")])
+    with pytest.raises(ZeroDivisionError):
+        await Judge(llm, asking="separately").grade(shipped, criteria)
+
+
 async def test_an_endless_answer_is_not_read_to_its_end(shipped: Any, criteria: Any) -> None:
     llm = FakeLLM(lambda _: Reply(["x" * 60_000] * 50))
     grade = await Judge(llm).grade(shipped, criteria)

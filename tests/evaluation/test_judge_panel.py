@@ -55,7 +55,7 @@ async def test_more_than_half_of_the_whole_panel_decides(
     grade = await graded(*votes)
     assert grade.results["found"].value == expected
     assert grade.agreement["found"] == pytest.approx(agreement)
-    assert len(grade.faults) == votes.count(None)
+    assert len(grade.faults) + len(grade.overcome) == votes.count(None)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,10 @@ async def test_more_than_half_of_the_whole_panel_decides(
 async def test_a_vote_is_lost_by_faults_only_when_they_could_have_decided_it(
     votes: Any, lost: bool, graded: Any
 ) -> None:
-    assert (await graded(*votes)).unjudged == (("found",) if lost else ())
+    grade = await graded(*votes)
+    assert grade.unjudged == (("found",) if lost else ())
+    assert [fault.judge for fault in grade.faults] == (["fake/broken"] if lost else [])
+    assert len(grade.overcome) == (votes.count(None) if not lost else 0)
 
 
 async def test_the_rationale_tells_every_vote(graded: Any) -> None:
