@@ -17,8 +17,7 @@ from convai_lab.evaluation.resampling import sign_flip_p
 @pytest.mark.parametrize("alpha", [0.01, 0.05])
 def test_power_agrees_with_statsmodels(n: int, difference: float, alpha: float) -> None:
     expected = float(ttest_power(difference / 0.5, n, alpha))
-    if isnan(expected):
-        pytest.skip("statsmodels gives no value here")
+    expected = 1.0 if isnan(expected) else expected  # statsmodels has no value where all but nothing is missed
     assert power_of(difference, spread=0.5, n_scenarios=n, alpha=alpha) == pytest.approx(expected, abs=1e-9)
 
 
