@@ -7,6 +7,7 @@ driver hears of it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any, Literal
@@ -19,10 +20,12 @@ from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import Turn
 from convai_lab.dialogue.foresight import Foresight
 from convai_lab.dialogue.history import CONTEXT, DEFAULT_CONTEXT_TOKENS
+from convai_lab.dialogue.known_variables import KnownVariables
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, cut, well_formed
 from convai_lab.dialogue.record import Record, Recorder, own, with_own
 from convai_lab.dialogue.reply import (
     DEFAULT_REQUEST_SECS,
+    MAX_DURATION,
     Limits,
     OutOfTime,
     Reply,
@@ -33,11 +36,11 @@ from convai_lab.dialogue.reply import (
     Surroundings,
 )
 from convai_lab.dialogue.speaker import Requests, Speaker
-from convai_lab.dialogue.system_prompt import secret_variables, system_prompt, variables_of
+from convai_lab.dialogue.system_prompt import farewell_of, system_prompt, variables_of
 from convai_lab.dialogue.system_tools import AgentTransfer, EndCall, SwitchLanguage
 from convai_lab.dialogue.tool_runner import ToolOutcome, ToolRunner
 from convai_lab.dialogue.user_turn import user_text, user_turn
-from convai_lab.errors import ConvaiLabError, ConversationClosedError
+from convai_lab.errors import ConvaiLabError, ConversationClosedError, MissingVariableError
 from convai_lab.providers.base import LLM, ChatRequest
 
 MAX_TRANSFERS = 5
@@ -45,6 +48,8 @@ MAX_TRANSFERS = 5
 
 OUT_OF_TIME = "max_duration_exceeded"
 SILENCE = "silence"
+FAREWELL = "farewell"
+"""Marks the turn in which the agent takes leave because the conversation has lasted as long as it may."""
 
 
 class ConversationLoop:
@@ -71,8 +76,8 @@ class ConversationLoop:
         self._speaker, self._clock = Speaker(agent, llm, tools), clock
         self._llm_timeout_secs = llm_timeout_secs
         self._requests = Requests(context_tokens=context_tokens, extra_body=dict(extra_body or {}))
-        self._secrets: dict[str, Any] = {}
         self._record = Record(conversation, clock, recorder)
+        self._known = KnownVariables(self._record, clock)
         self._context: list[str] = list(own(conversation.extra, CONTEXT, ()))
         self._next: Speaker | None = None
         self._next_marks: tuple[str, ...] = ()
@@ -107,9 +112,10 @@ class ConversationLoop:
             MissingVariableError: The prompt or the first message names a variable that has no value.
         """
         self._must_be_free("open")
-        self._take_variables(self.conversation.variables)
+        self._known.take(self.conversation.variables)
         variables = self._variables()
         system_prompt(self._speaker.agent, self.conversation, variables)
+        farewell_of(self._speaker.agent, variables)
         text = fill(self._speaker.agent.first_message, variables, where="the first message")
         self._record.change(
             status="in-progress",
@@ -187,8 +193,9 @@ class ConversationLoop:
     async def reply(self) -> AsyncGenerator[ReplyEvent, None]:
         """Stream the agent's reply; its turn is recorded before `ReplyDone`.
 
-        A transfer to another agent gives a second turn, and so a second `ReplyDone`. When the reply is cancelled or
-        closed, what there is of it is recorded as interrupted. Close it (`contextlib.aclosing`) if you leave early.
+        A transfer to another agent gives a second turn, and so a second `ReplyDone`; so does the agent's farewell at
+        the longest duration. When the reply is cancelled or closed, what there is of it is recorded as interrupted;
+        before its first word that is nothing. Close it (`contextlib.aclosing`) if you leave early.
 
         Raises:
             ProviderError: The model failed; the turn is recorded with its `error`, and `reply()` may be tried again.
@@ -223,6 +230,17 @@ class ConversationLoop:
         last = next((index for index in reversed(range(len(turns))) if turns[index].role == "agent"), None)
         return None if last is None else self._record.replace(last, turns[last].with_changes(**changes))
 
+    def time_is_up(self) -> Turn | None:
+        """End the conversation because it has lasted as long as it may; return the turn in which the agent takes leave.
+
+        It is None for an agent without a message for that, and when the conversation has ended already.
+        """
+        if self.ended:
+            return None
+        self._must_be_free("time_is_up")
+        self._close_record(OUT_OF_TIME, "system", "done")
+        return self._farewell()
+
     async def end(self, reason: str, *, by: str, failed: bool = False) -> Conversation:
         """End the conversation and return its record; a reply under way is recorded as interrupted.
 
@@ -234,6 +252,13 @@ class ConversationLoop:
         self._close_record(reason, by, "failed" if failed else "done")
         await self._speaker.tools.close()
         return self.conversation
+
+    def _farewell(self) -> Turn | None:
+        """Record what the agent says at the longest duration; a variable that is missing now keeps it silent."""
+        with contextlib.suppress(MissingVariableError):
+            if text := farewell_of(self._speaker.agent, self._variables()):
+                return self.say(text, mark=FAREWELL)
+        return None
 
     def _must_be_free(self, what: str) -> None:
         if self.ended:
@@ -265,19 +290,17 @@ class ConversationLoop:
     def _foreseen(self) -> Foresight | None:
         """Return the model with the answer it has begun, once."""
         foresight, self._foresight = self._foresight, None
-        if foresight is not None and foresight.llm is not self._speaker.llm:
-            foresight.drop()
-            return None
-        return foresight
+        return None if foresight is None else foresight.of(self._speaker.llm)
 
     async def _told(self, reply: Reply) -> AsyncGenerator[ReplyEvent, None]:
         """Tell one reply as it happens, and record its turn however it ends."""
+        is_late = False
         try:
             async with aclosing(reply.events()) as events:
                 async for event in events:
                     yield event
         except OutOfTime:
-            turn = self._finish(reply, interrupted=True, finish_reason="max_duration")
+            is_late, turn = True, self._finish(reply, interrupted=True, finish_reason=MAX_DURATION)
             self._close_record(OUT_OF_TIME, "system", "done")
         except (asyncio.CancelledError, GeneratorExit):
             self._finish(reply, interrupted=True)
@@ -287,14 +310,25 @@ class ConversationLoop:
             raise
         else:
             turn = self._finish(reply)
-        yield ReplyDone(turn)
+        if turn is not None:
+            yield ReplyDone(turn)
+        if is_late and (farewell := self._farewell()) is not None:
+            yield ReplyText(farewell.text)
+            yield ReplyDone(farewell)
 
-    def _finish(self, reply: Reply, **how: Any) -> Turn:
-        """Record the turn of a reply, once: a reply that `end` has recorded already is left as it is."""
+    def _finish(self, reply: Reply, **how: Any) -> Turn | None:
+        """Record the turn of a reply, once: a reply that `end` has recorded already is left as it is.
+
+        A reply that was cut before its first word and its first tool call is no turn: nobody said or did anything.
+        """
         if self._running is not reply:
             return self.conversation.turns[-1]
         self._running = None
-        turn = self._add(self._turn_of(reply, how))
+        turn = self._turn_of(reply, how)
+        if turn.interrupted and not (turn.text or turn.tool_calls):
+            self._next_marks = tuple(dict.fromkeys((*self._marks, *self._next_marks)))
+            return None
+        turn = self._add(turn)
         if isinstance(reply.effect, EndCall) and not how:
             self._close_record("end_call", "agent", "done")
         return turn
@@ -332,21 +366,12 @@ class ConversationLoop:
         )
 
     def _variables(self) -> dict[str, Any]:
-        return variables_of(self._speaker.agent, self.conversation, now=self._clock.wall()) | self._secrets
-
-    def _take_variables(self, given: Mapping[str, Any]) -> None:
-        """Take new values of variables; the secret ones stay in memory and out of the record."""
-        secret = secret_variables(given)
-        for value in secret.values():
-            settings.remember_secret(str(value))
-        self._secrets |= secret
-        known = {**self.conversation.variables, **given}
-        self._record.change(variables={name: value for name, value in known.items() if name not in self._secrets})
+        return self._known.values(self._speaker.agent)
 
     def _learn(self, outcome: ToolOutcome) -> None:
         """Take in what a tool changed in the conversation."""
         if outcome.variables:
-            self._take_variables(outcome.variables)
+            self._known.take(outcome.variables)
         if isinstance(outcome.effect, SwitchLanguage):
             self._record.change(language=outcome.effect.language)
 

@@ -38,6 +38,13 @@ class Foresight:
             async for event in events:
                 yield event
 
+    def of(self, llm: LLM) -> Foresight | None:
+        """Return this if it is this model that was asked; otherwise what it answers is thrown away."""
+        if self.llm is llm:
+            return self
+        self.drop()
+        return None
+
     def drop(self) -> None:
         """Throw away what came; the model is told to stop."""
         if self._task is not None:

@@ -31,6 +31,8 @@ MAX_REPLY_CHARS = 200_000
 MAX_CALLS_A_ROUND = 32
 TRANSFER = "transfer_to_agent"
 """The finish reason of a turn after which another agent goes on."""
+MAX_DURATION = "max_duration"
+"""The finish reason of a turn that was cut because the conversation has lasted as long as it may."""
 
 
 @dataclass(frozen=True)

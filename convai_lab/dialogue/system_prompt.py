@@ -64,6 +64,16 @@ def system_prompt(agent: Agent, conversation: Conversation, variables: Mapping[s
     return "\n\n".join(part for part in parts if part.strip())
 
 
+def farewell_of(agent: Agent, variables: Mapping[str, Any]) -> str:
+    """Return what the agent says when the conversation has lasted as long as it may; empty when it says nothing.
+
+    Raises:
+        MissingVariableError: It names a variable that has no value.
+    """
+    text = setting_in(agent.extra, "max_conversation_duration_message")
+    return fill(text, variables, where="the message at the longest duration").strip() if isinstance(text, str) else ""
+
+
 def _query(conversation: Conversation) -> str:
     said = [turn.text for turn in conversation.turns if turn.role == "user"]
     return " ".join(said[-QUERY_TURNS:])

@@ -199,7 +199,10 @@ class ConversationSession:
             async with self._clock.timeout(patience if is_quiet else left):
                 return await self._inbox.get()
         except TimeoutError:
-            raise SessionOver(self._too_quiet(silence) if is_quiet else _too_long(self._loop.agent)) from None
+            if is_quiet:
+                raise SessionOver(self._too_quiet(silence)) from None
+            await talk.time_is_up()
+            raise SessionOver(_too_long(self._loop.agent)) from None
 
     def _too_quiet(self, silence: float | None) -> Ending:
         if silence is not None:

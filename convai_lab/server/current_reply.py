@@ -56,6 +56,11 @@ class CurrentReply:
         if was_running and not self._writer.is_done:
             await self._writer.interrupted()
 
+    async def finish(self) -> None:
+        """Wait until the reply has come to its end."""
+        if self._task is not None:
+            await asyncio.gather(self._task, return_exceptions=True)
+
     async def stop(self) -> None:
         """End the reply, which records what was said so far; one that is complete is sent to its end."""
         task, self._task = self._task, None

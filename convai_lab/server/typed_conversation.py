@@ -55,6 +55,17 @@ class TypedConversation:
             self.event_id += 1
             self._reply.begin(self.event_id)
 
+    async def time_is_up(self) -> None:
+        """Say the agent's farewell, because the conversation has lasted as long as it may; a reply is cut short."""
+        if self._loop.ended:
+            await self._reply.finish()
+            return
+        await self._reply.interrupt()
+        if (turn := self._loop.time_is_up()) is not None:
+            self.event_id += 1
+            await ReplyWriter(self._outbox, self.event_id).say(turn.text)
+            self._said(self.event_id, len(self._loop.conversation.turns) - 1)
+
     async def hear(self, base64_audio: str) -> None:  # noqa: ARG002
         """Say once that nobody listens; the conversation goes on in text."""
         if not self._refused_audio:

@@ -19,7 +19,7 @@ from convai_lab.dialogue import reply as replies
 from convai_lab.dialogue.conversation_loop import ConversationLoop
 from convai_lab.dialogue.history import FILLER
 from convai_lab.dialogue.outside_text import MAX_USER_CHARS
-from convai_lab.dialogue.reply import TRANSFER
+from convai_lab.dialogue.reply import MAX_DURATION, TRANSFER
 from convai_lab.errors import ConvaiLabError
 from convai_lab.providers.base import Final
 from convai_lab.voice import events
@@ -108,6 +108,11 @@ class Answering:
         """Let the agent speak again because nobody does."""
         return self._begin(self._reply)
 
+    def take_leave(self, last_words: Callable[[], Awaitable[None]]) -> None:
+        """End the conversation: stop the answer under way, keep the user's last words, and say the agent's farewell."""
+        self.cut()
+        self._begin(lambda answer: self._farewell(answer, last_words), Answer(is_interruptible=False))
+
     def cut(self) -> None:
         """Stop the answer under way: the user does not want to hear the rest."""
         answer = self.current
@@ -183,8 +188,18 @@ class Answering:
 
     async def _greeting(self, answer: Answer) -> None:
         answer.is_committed = True
-        if (turn := await self._loop.open()) is None:
-            return
+        if (turn := await self._loop.open()) is not None:
+            await self._say(answer, turn)
+
+    async def _farewell(self, answer: Answer, last_words: Callable[[], Awaitable[None]]) -> None:
+        answer.is_committed = True
+        await last_words()
+        answer.turns_before = len(self._loop.conversation.turns)
+        if (turn := self._loop.time_is_up()) is not None:
+            await self._say(answer, turn)
+
+    async def _say(self, answer: Answer, turn: Turn) -> None:
+        """Speak a turn that is there as a whole, and wait until it was heard."""
         speech = self._new_speech(answer)
         self._emit(events.AgentText(turn.text, speech.turn_id))
         speech.write(turn.text)
@@ -257,7 +272,7 @@ class Answering:
         if speech is not None:
             speech.finish()
             self._emit(events.AgentTurn(turn.text, speech.turn_id))
-            if turn.finish_reason == TRANSFER:
+            if turn.finish_reason in (TRANSFER, MAX_DURATION):  # another turn may follow, and be the last one
                 self._loop.amend(**self._known_of(answer, speech, turn))
 
     async def _heard(self, answer: Answer) -> None:

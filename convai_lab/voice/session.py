@@ -41,6 +41,8 @@ DTMF = "dtmf"
 """Marks a user's turn that was entered on a keypad."""
 LAST_WORDS_SECS = 2.0
 """So long the recogniser may take for what was said when the session ended."""
+LONGEST_FAREWELL_SECS = 30.0
+"""So long the agent may take to say goodbye once the conversation has lasted as long as it may."""
 SCORE_SAMPLES = 5 * FRAME_SAMPLES
 """A `VadScore` is told every 100 ms."""
 HUNG_UP = "hung_up"
@@ -162,8 +164,11 @@ class VoiceSession:
                 self._count_quiet(frames * FRAME_SAMPLES)
 
     async def _watch_time(self) -> None:
-        """End the conversation when it has lasted as long as it may."""
+        """End the conversation when it has lasted as long as it may, with the agent's farewell."""
         await self._clock.sleep(self._loop.seconds_left)
+        if not self._loop.ended:
+            self._answering.take_leave(self._last_words)
+        await self._clock.sleep(LONGEST_FAREWELL_SECS)
         self._finish(OUT_OF_TIME, "system")
 
     def _hear(self, frame: bytes) -> None:

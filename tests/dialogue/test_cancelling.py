@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from convai_lab.agents.agent import Agent
 from convai_lab.conversations.turn import ToolCall
 from convai_lab.dialogue.reply import ToolFinished, ToolStarted
 from convai_lab.testing.fake_llm import Reply, call
@@ -34,11 +35,14 @@ def test_a_cancelled_reply_is_recorded_as_far_as_it_got_and_the_cancellation_goe
     assert bench.llm.cancelled == 1
 
 
-def test_a_reply_cancelled_before_its_first_word_is_recorded_too(bench: Any) -> None:
+def test_a_reply_cancelled_before_its_first_word_is_no_turn(bench: Any) -> None:
     loop = bench.loop([Reply("late", delay_secs=10), "Now."])
+    agent = loop.agent
 
     async def talk() -> None:
         loop.user_said("Hi")
+        loop.add_context("The user is in a hurry.")
+        loop.use_agent(agent, bench.llm)
         task = asyncio.ensure_future(_consume(loop))
         await bench.clock.sleep(1)
         task.cancel()
@@ -48,10 +52,37 @@ def test_a_reply_cancelled_before_its_first_word_is_recorded_too(bench: Any) -> 
     bench.run(talk())
     assert [(t.role, t.text, t.interrupted) for t in loop.conversation] == [
         ("user", "Hi", False),
-        ("agent", "", True),
         ("user", "Still there?", False),
         ("agent", "Now.", False),
     ]
+    assert bench.recorder.turns == list(loop.conversation.turns)
+    assert loop.conversation.turns[-1].marks == ("live_edit",)
+    asked = [(m.role, m.content) for m in bench.llm.requests[1].messages]
+    assert asked[-3:] == [
+        ("user", "Hi"),
+        ("system", "For your information: The user is in a hurry."),
+        ("user", "Still there?"),
+    ]
+
+
+def test_a_reply_cancelled_before_its_first_word_but_after_a_call_is_kept(bench: Any, order_status: Any) -> None:
+    loop = bench.loop(
+        [Reply("", [call("order_status", order_id="1")]), "Now."],
+        agent=Agent(prompt="p", tools=(order_status,)),
+        tool=lambda c: bench.clock.sleep(15),
+    )
+
+    async def talk() -> None:
+        loop.user_said("Hi")
+        task = asyncio.ensure_future(_consume(loop))
+        await bench.clock.sleep(1)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    bench.run(talk())
+    turn = loop.conversation.turns[-1]
+    assert (turn.role, turn.text, turn.interrupted) == ("agent", "", True)
+    assert [one.name for one in turn.tool_calls] == ["order_status"]
 
 
 def test_a_closed_reply_is_recorded_and_the_conversation_goes_on(bench: Any) -> None:

@@ -13,6 +13,7 @@ from convai_lab.conversations.turn import ToolCall
 from convai_lab.dialogue.reply import ReplyDone, ReplyText
 from convai_lab.errors import (
     ConversationClosedError,
+    MissingVariableError,
     ProviderRateLimitError,
 )
 from convai_lab.testing.fake_llm import FakeLLM, Reply, call
@@ -74,6 +75,47 @@ def test_the_longest_duration_also_stops_a_tool(bench: Any, order_status: Any) -
     (events,) = bench.exchange(loop, "Go")
     assert bench.clock.now() == 10
     assert events[-1].turn.tool_results == ()
+
+
+def leaving(message: str = "Time is up, {{name}}. Goodbye!", **changes: Any) -> Agent:
+    config = {"conversation_config": {"agent": {"max_conversation_duration_message": message}}}
+    return Agent(prompt="p", max_duration_secs=30, variables={"name": "Ada"}, extra=config).with_changes(**changes)
+
+
+def test_a_reply_that_is_cut_at_the_longest_duration_is_followed_by_the_farewell(bench: Any) -> None:
+    loop = bench.loop([Reply(["one "] * 50, piece_secs=2)], agent=leaving())
+    (events,) = bench.exchange(loop, "Tell me everything")
+    cut, text, farewell = events[-3:]
+    assert (cut.turn.interrupted, cut.turn.finish_reason) == (True, "max_duration")
+    assert text == ReplyText("Time is up, Ada. Goodbye!")
+    assert (farewell.turn.text, farewell.turn.marks) == (text.text, ("farewell",))
+    assert list(loop.conversation.turns)[1:] == [cut.turn, farewell.turn]
+    assert bench.recorder.turns == list(loop.conversation.turns)
+    assert (loop.end_reason, loop.conversation.ended_by) == ("max_duration_exceeded", "system")
+
+
+def test_an_agent_that_has_not_begun_at_the_longest_duration_only_takes_leave(bench: Any) -> None:
+    loop = bench.loop([Reply("late", delay_secs=60)], agent=leaving(max_duration_secs=5))
+    (events,) = bench.exchange(loop, "Hello?")
+    assert [type(event) for event in events] == [ReplyText, ReplyDone]
+    assert [turn.text for turn in loop.conversation] == ["Hello?", "Time is up, Ada. Goodbye!"]
+
+
+def test_time_that_is_up_ends_the_conversation_once_with_the_farewell(bench: Any) -> None:
+    loop = bench.loop(agent=leaving())
+    turn = loop.time_is_up()
+    assert (turn.text, turn.role, loop.ended) == ("Time is up, Ada. Goodbye!", "agent", True)
+    assert loop.time_is_up() is None
+    assert len(loop.conversation) == 1
+    silent = bench.loop(agent=leaving(""))
+    assert (silent.time_is_up(), silent.ended, len(silent.conversation)) == (None, True, 0)
+
+
+def test_a_farewell_with_an_unknown_variable_is_told_at_the_start_and_kept_back_at_the_end(bench: Any) -> None:
+    loop = bench.loop(agent=leaving("Bye {{who}}."))
+    with pytest.raises(MissingVariableError, match=r"who"):
+        bench.run(loop.open())
+    assert (loop.time_is_up(), loop.end_reason) == (None, "max_duration_exceeded")
 
 
 def test_a_reply_after_the_longest_duration_ends_the_conversation(bench: Any) -> None:

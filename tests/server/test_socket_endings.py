@@ -243,6 +243,34 @@ def test_a_reply_that_runs_past_the_longest_duration_is_cut_and_kept(
     assert bench.only_conversation().turns[-1].text.startswith("a a a")
 
 
+@pytest.mark.parametrize("said", [None, "Talk."])
+def test_the_farewell_is_sent_before_a_conversation_ends_at_its_longest_duration(
+    virtual: VirtualClock, virtual_bench: Make, said: str | None
+) -> None:
+    bench = virtual_bench(FakeLLM([Reply(["a "] * 60, piece_secs=1)], clock=virtual))
+    settings = {
+        "conversation_config__conversation__max_duration_seconds": 10,
+        "conversation_config__agent__max_conversation_duration_message": "Time is up!",
+    }
+    line = bench.line(bench.make_agent(**TEXT, **settings))
+
+    async def talk() -> list[Any]:
+        await line.open()
+        await line.begin()
+        if said is not None:
+            await line.say(said)
+        return await line.rest()
+
+    *before, error, closed = virtual.run(talk())
+    responses = [event["agent_response_event"]["agent_response"] for event in before if "agent_response_event" in event]
+    assert len(responses) == 1
+    assert responses[0].endswith("Time is up!")
+    assert error["error_event"]["error_type"] == "max_duration_exceeded"
+    assert closed.code == 1000
+    assert 10 <= virtual.now() < 12
+    assert bench.only_conversation().turns[-1].text == "Time is up!"
+
+
 def test_a_user_who_says_nothing_for_ten_minutes_is_let_go(virtual: VirtualClock, virtual_bench: Make) -> None:
     bench = virtual_bench()
     line = bench.line(bench.make_agent(**TEXT, conversation_config__conversation__max_duration_seconds=86_400))

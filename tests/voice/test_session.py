@@ -182,6 +182,39 @@ def test_a_call_is_over_at_its_longest_duration() -> None:
     assert held.conversation.ended_by == "system"
 
 
+FAREWELL = "Our time is up. Goodbye!"
+LEAVING = {"conversation_config": {"agent": {"max_conversation_duration_message": FAREWELL}}}
+
+
+def test_an_agent_takes_leave_before_a_call_at_its_longest_duration_is_over() -> None:
+    held = hold_call(sam(max_duration_secs=20, extra=LEAVING), [Stay(60)], llm=["Hello?"] * 9)
+    last = held.conversation.turns[-1]
+    assert (last.text, last.marks, last.text_heard) == (FAREWELL, ("farewell",), None)
+    assert last.start_secs == pytest.approx(20, abs=0.001)
+    assert last.tts_engine == "stub"
+    assert 20 < held.secs == last.end_secs < 23
+    assert (held.conversation.end_reason, held.conversation.ended_by) == ("max_duration_exceeded", "system")
+
+
+def test_an_agent_in_the_middle_of_a_word_at_the_longest_duration_is_cut_and_takes_leave() -> None:
+    held = hold_call(sam(max_duration_secs=20, extra=LEAVING), [Stay(15), "Tell me"], llm=["word " * 200] * 3)
+    cut, last = held.conversation.turns[-2:]
+    assert (cut.interrupted, cut.text.strip() == "word " * 200, last.text) == (True, False, FAREWELL)
+    assert cut.text_heard is not None
+    assert 0 < len(cut.text_heard) < len(cut.text)
+    assert cut.end_secs <= 20.02
+
+
+def test_what_the_user_says_at_the_longest_duration_is_kept_and_cannot_cut_the_farewell() -> None:
+    long = "I have very much more to say about this and I will not stop before all of it is said I am afraid"
+    held = hold_call(sam(max_duration_secs=12, extra=LEAVING), [Stay(6), Say(long)], llm=["Yes?"] * 3)
+    words, last = held.conversation.turns[-2:]
+    assert words.role == "user"
+    assert words.text
+    assert long.startswith(words.text)
+    assert (last.text, last.interrupted) == (FAREWELL, False)
+
+
 def test_keys_pressed_in_a_row_are_one_message() -> None:
     held = hold_call(sam(), [Press("123#")], llm=["Thank you."])
     assert (held.conversation[1].text, held.conversation[1].marks) == ("123#", ("dtmf",))

@@ -158,3 +158,18 @@ def test_an_interruption_in_noise_is_one_all_the_same() -> None:
     )  # fmt: skip
     assert [t.text for t in held.conversation if t.role == "user"] == ["Count please.", "No, stop that"]
     assert held.conversation[2].interrupted
+
+
+def test_an_agent_cut_before_its_first_word_has_no_turn_and_the_model_is_asked_as_if_it_had_kept_silent() -> None:
+    llm = FakeLLM([Reply("It ships tomorrow.", delay_secs=5), "One moment."])
+    held = hold_call(sam(), ["Where is my order?", Say("Hello are you there", at=6.0)], llm=llm)
+    assert [(turn.role, turn.text) for turn in held.conversation][1:] == [
+        ("user", "Where is my order?"),
+        ("user", "Hello are you there"),
+        ("agent", "One moment."),
+    ]
+    assert held.events(events.Interrupted) == []
+    assert [(m.role, m.content) for m in llm.requests[-1].messages][-2:] == [
+        ("user", "Where is my order?"),
+        ("user", "Hello are you there"),
+    ]
