@@ -22,6 +22,8 @@ VALUE_CHARS = 1_500
 BRIEF_CHARS = 200
 """How much of arguments and results is kept of a tool call in the part that is cut out."""
 
+_JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+
 TOOLS_SHARE = 4
 """One part in so many is for the tool calls of what is cut out."""
 
@@ -38,8 +40,12 @@ def transcript_of(conversation: Conversation, *, max_chars: int = MAX_CHARS) -> 
     head = _line(_about(conversation))
     turns = [_line(_turn(index, turn)) for index, turn in enumerate(conversation.turns)]
     whole = _size(turns) <= max_chars
-    kept = turns if whole else _cut(turns, conversation.turns, max_chars)
-    return Material("\n".join([head, *kept]), not whole or any(_is_long(turn) for turn in conversation.turns))
+    if not whole:
+        return Material("\n".join([head, *_cut(turns, conversation.turns, max_chars)]), True)
+    is_cut = any(
+        len(line) > VALUE_CHARS and _is_long(turn) for line, turn in zip(turns, conversation.turns, strict=True)
+    )
+    return Material("\n".join([head, *turns]), is_cut)
 
 
 def is_empty(conversation: Conversation) -> bool:
@@ -62,7 +68,7 @@ def shortened(text: str, limit: int) -> str:
 
 def safe_json(value: Any) -> str:
     """Return JSON on one line in which nothing looks like the end of a fence."""
-    return well_formed(json.dumps(value, ensure_ascii=False, default=str)).replace("<", "\\u003c")
+    return well_formed(_JSON.encode(value)).replace("<", "\\u003c")
 
 
 def _cut(lines: Sequence[str], turns: Sequence[Turn], max_chars: int) -> list[str]:

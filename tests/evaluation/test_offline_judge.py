@@ -80,7 +80,7 @@ def test_a_judge_is_found_by_what_names_it(monkeypatch: pytest.MonkeyPatch) -> N
 def test_what_cannot_judge_is_refused_in_words() -> None:
     with pytest.raises(InvalidValueError, match="judge: must be a model's name"):
         find_judge(5)  # type: ignore[arg-type]
-    with pytest.raises(ModelNotFoundError, match="no provider is called .nonsense"):
+    with pytest.raises(ModelNotFoundError, match="no provider is called"):
         find_judge("nonsense/gpt4")
     with pytest.raises(InvalidValueError, match="at least two"):
         find_judge([])
