@@ -90,7 +90,7 @@ def _change_days(model: Any) -> Iterator[date]:
 
 @functools.lru_cache(maxsize=4096)
 def _list_price(vendor: str, model: str, usage: Usage, quarter: int) -> float | None:
-    """Return the price in a quarter of an hour, counted from 1970; a tenth of a millisecond each, and several ask for the same."""
+    """Return the price in a quarter of an hour since 1970; it takes 0.1 ms, and several ask for the same one."""
     if vendor not in _price_list():
         return None
     from genai_prices import Usage as ListUsage
