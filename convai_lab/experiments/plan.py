@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 FORMAT = 1
 """Counts up when trials are held or graded differently, so that older ones in a journal do not pass for them."""
 MOST_TRIALS = 1_000_000
-SEED_BITS = 48
+SEED_BITS = 31
+"""Vendors take seeds of 32 bits with a sign."""
 NOT_CONTENT = ("name", "tags", "metadata", "agent_id", "version_id")
 """Keys of an agent's wire form that change nothing in what it says."""
 

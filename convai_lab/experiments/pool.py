@@ -10,14 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from typing import Any
 
 from convai_lab.clock import Clock, SystemClock
-from convai_lab.errors import ConvaiLabError, ProviderConnectionError, ProviderError, ProviderRateLimitError
+from convai_lab.errors import ProviderConnectionError, ProviderError, ProviderRateLimitError
 from convai_lab.experiments.spending import Spending
 from convai_lab.providers.base import LLM, ChatRequest, Done, LLMEvent, TextDelta, Usage
 from convai_lab.providers.retry import RetryPolicy
@@ -150,6 +152,23 @@ class Pool:
         return self.gates[llm.provider]
 
 
+class _TrialTimeout:
+    """A time-out that is known to its clock while it runs."""
+
+    __slots__ = ("_running", "_timeout")
+
+    def __init__(self, secs: float | None, running: list[asyncio.Timeout]) -> None:
+        self._timeout, self._running = asyncio.timeout(secs), running
+
+    async def __aenter__(self) -> None:
+        await self._timeout.__aenter__()
+        self._running.append(self._timeout)
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._running.remove(self._timeout)
+        await self._timeout.__aexit__(*error)  # it raises, and never swallows
+
+
 class TrialClock(SystemClock):
     """A clock that stands still while a trial waits for our own limits."""
 
@@ -161,15 +180,9 @@ class TrialClock(SystemClock):
         """Return seconds on a monotonic scale, without what was waited."""
         return super().now() - self._waited
 
-    @contextlib.asynccontextmanager
-    async def timeout(self, secs: float | None) -> AsyncIterator[None]:
+    def timeout(self, secs: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
         """Raise TimeoutError in the body if it takes longer than `secs` seconds, waits not counted."""
-        async with asyncio.timeout(secs) as timeout:
-            self._timeouts.append(timeout)
-            try:
-                yield
-            finally:
-                self._timeouts.remove(timeout)
+        return _TrialTimeout(secs, self._timeouts)
 
     @contextlib.contextmanager
     def waiting(self, *, since: float | None = None) -> Iterator[None]:
@@ -213,75 +226,79 @@ class PooledLLM:
 
     async def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
         """Stream the answer, once it is this request's turn."""
-        attempt, ends_at = 0, self._gate.clock.now() + self._patience.total_secs
+        attempts, ends_at = itertools.count(1), self._gate.clock.now() + self._patience.total_secs
         while True:
-            attempt += 1
+            await self._enter()
+            asking = _Asking(self._gate)
             try:
-                async with contextlib.aclosing(self._ask(request)) as events:
-                    async for event in events:
-                        yield event
+                async for event in self._llm.stream(request):
+                    asking.heard(event)
+                    yield event
                 return
-            except _Again as again:
-                wait = self._patience.wait_secs(attempt, self._rng, asked_for=again.retry_after)
-                if attempt >= self._patience.attempts or self._gate.clock.now() + wait > ends_at:
-                    raise again.error from None
-                with self._not_counted(again.since):
-                    await self._gate.clock.sleep(wait)
+            except ProviderError as error:
+                if asking.said or not is_passing(error):
+                    raise
+                wait = self._wait_secs(error, next(attempts), asking, ends_at)
+                if wait is None:
+                    raise
+                since = asking.started_at if isinstance(error, ProviderRateLimitError) else None
+            finally:
+                self._gate.leave()
+                self._count(request, asking)
+            with _not_counted(since):
+                await self._gate.clock.sleep(wait)
 
-    async def _ask(self, request: ChatRequest) -> AsyncGenerator[LLMEvent, None]:
-        await self._enter()
-        clock = TRIAL_CLOCK.get() or self._gate.clock
-        started, asked, said, done = clock.now(), self._gate.clock.now(), 0, None
-        try:
-            async for event in self._llm.stream(request):
-                if isinstance(event, Done):
-                    done = event
-                else:
-                    said += len(event.text) if isinstance(event, TextDelta) else len(str(event.arguments))
-                yield event
-        except ProviderError as error:
-            if said or not is_passing(error):
-                raise
-            limited = isinstance(error, ProviderRateLimitError)
-            if limited:
-                after = getattr(error, "retry_after", None)
-                self._gate.was_refused(started_at=asked, retry_after=after)
-            raise _Again(error, since=started if limited else None) from None
-        finally:
-            self._gate.leave()
-            self._count(request, done, said)
+    def _wait_secs(self, error: ProviderError, attempt: int, asking: _Asking, ends_at: float) -> float | None:
+        """Return how long to wait before the next attempt; None when there is to be none."""
+        asked_for: float | None = getattr(error, "retry_after", None)
+        if isinstance(error, ProviderRateLimitError):
+            self._gate.was_refused(started_at=asking.asked_at, retry_after=asked_for)
+        wait = self._patience.wait_secs(attempt, self._rng, asked_for=asked_for)
+        return None if attempt >= self._patience.attempts or self._gate.clock.now() + wait > ends_at else wait
 
     async def _enter(self) -> None:
         self._spending.require_left()
         if self._gate.is_free:
             await self._gate.enter()
             return
-        with self._not_counted(None):
+        with _not_counted(None):
             await self._gate.enter()
 
-    def _count(self, request: ChatRequest, done: Done | None, said: int) -> None:
+    def _count(self, request: ChatRequest, asking: _Asking) -> None:
         """Count what a request used; of one that was cut off, what we can guess."""
+        done = asking.done
         if done is not None:
             self._gate.went_well((done.usage.input or 0) + (done.usage.output or 0))
             self._spending.add(self.provider, done.model_served or self.model, done.usage)
-        elif said:
+        elif asking.said:
             sent = sum(len(message.content) for message in request.messages)
-            usage = Usage(input=sent // CHARS_A_TOKEN, output=said // CHARS_A_TOKEN)
+            usage = Usage(input=sent // CHARS_A_TOKEN, output=asking.said // CHARS_A_TOKEN)
             self._spending.add(self.provider, self.model, usage)
 
-    @staticmethod
-    def _not_counted(since: float | None) -> contextlib.AbstractContextManager[None]:
-        clock = TRIAL_CLOCK.get()
-        return contextlib.nullcontext() if clock is None else clock.waiting(since=since)
+
+class _Asking:
+    """One attempt: when it began, by the trial's clock and by ours, how much came, and how it ended."""
+
+    __slots__ = ("asked_at", "done", "said", "started_at")
+
+    def __init__(self, gate: Gate) -> None:
+        self.asked_at = gate.clock.now()
+        self.started_at = (TRIAL_CLOCK.get() or gate.clock).now()
+        self.said = 0
+        self.done: Done | None = None
+
+    def heard(self, event: LLMEvent) -> None:
+        if isinstance(event, TextDelta):
+            self.said += len(event.text)
+        elif isinstance(event, Done):
+            self.done = event
+        else:
+            self.said += len(str(event.arguments)) + 1
 
 
-class _Again(ConvaiLabError):
-    """The vendor was busy; `since` is when the attempt began, if its time does not count."""
-
-    def __init__(self, error: ProviderError, *, since: float | None) -> None:
-        super().__init__(str(error))
-        self.error, self.since = error, since
-        self.retry_after: float | None = getattr(error, "retry_after", None)
+def _not_counted(since: float | None) -> contextlib.AbstractContextManager[None]:
+    clock = TRIAL_CLOCK.get()
+    return contextlib.nullcontext() if clock is None else clock.waiting(since=since)
 
 
 def is_passing(error: ProviderError) -> bool:

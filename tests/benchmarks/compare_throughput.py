@@ -1,0 +1,217 @@
+"""How many single-turn trials a second does `compare` manage, beside the bare client that it is built on?
+
+Run by hand: ``python tests/benchmarks/compare_throughput.py [--calls 2000] [--in-flight 100] [--rounds 5]``. A child
+process speaks OpenAI's dialect and answers after 20 ms, streamed or whole as it is asked. The bare client posts and
+reads whole answers; `compare` streams, checks one sentence, prices the tokens and writes its journal. They take turns,
+and medians count. Inspect AI and promptfoo run the same when they are installed. Prints one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import importlib.util
+import json
+import multiprocessing
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+DELAY_SECS = 0.020
+TEXT = "Your order 1234 has shipped and it should arrive tomorrow."
+MODEL = "gpt-4o-mini"
+FEWER = 10
+"""The other tools are slow: they get a tenth of the calls."""
+USAGE = {"prompt_tokens": 40, "completion_tokens": 12, "total_tokens": 52}
+
+
+def _event(document: dict[str, Any] | str) -> bytes:
+    data = document if isinstance(document, str) else json.dumps(document)
+    return f"data: {data}\n\n".encode()
+
+
+def _chunk(delta: dict[str, str], finish: str | None = None, **more: Any) -> dict[str, Any]:
+    choice = {"index": 0, "delta": delta, "finish_reason": finish}
+    return {"id": "c", "object": "chat.completion.chunk", "model": MODEL, "choices": [choice], **more}
+
+
+WORDS = [_event(_chunk({"content": f"{word} "})) for word in TEXT.split()]
+LAST = [_event(_chunk({}, "stop")), _event({**_chunk({}), "choices": [], "usage": USAGE}), _event("[DONE]")]
+STREAM = b"".join(b"%x\r\n%b\r\n" % (len(e), e) for e in [*WORDS, *LAST]) + b"0\r\n\r\n"
+STREAMED = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n" + STREAM
+WHOLE_BODY = json.dumps(
+    {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": MODEL,
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": TEXT}, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+).encode()
+WHOLE = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (
+    len(WHOLE_BODY),
+    WHOLE_BODY,
+)
+
+
+class MockVendor(asyncio.Protocol):
+    """Answers every request on a connection after the delay, as cheaply as can be."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport, self.received = transport, b""
+
+    def data_received(self, data: bytes) -> None:
+        self.received += data
+        head, separator, body = self.received.partition(b"\r\n\r\n")
+        if not separator:
+            return
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0] or 0)
+        if len(body) >= length:
+            self.received = body[length:]
+            streamed = b'"stream":true' in body.replace(b" ", b"")
+            asyncio.get_running_loop().call_later(DELAY_SECS, self._answer, STREAMED if streamed else WHOLE)
+
+    def _answer(self, answer: bytes) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(answer)
+
+
+def serve(pipe: Connection) -> None:
+    """Serve until the pipe closes; sends the port first."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        server = await loop.create_server(MockVendor, "127.0.0.1", 0, backlog=1024)
+        pipe.send(server.sockets[0].getsockname()[1])
+        await loop.run_in_executor(None, pipe.poll, None)
+
+    asyncio.run(main())
+
+
+def bare(url: str, calls: int, in_flight: int) -> float:
+    """Return the calls a second of the bare client, which does not stream."""
+    from convai_lab.http import new_client
+
+    body = {"model": MODEL, "messages": [{"role": "user", "content": "Where is my order 1234?"}]}
+
+    async def main() -> float:
+        async with new_client(max_connections=in_flight) as client:
+            left = iter(range(calls))
+
+            async def worker() -> None:
+                for _ in left:
+                    answer = await client.post(f"{url}/chat/completions", json=body)
+                    if answer.json()["choices"][0]["message"]["content"] != TEXT:
+                        raise SystemExit("the bare client lost an answer")
+
+            started = time.perf_counter()
+            await asyncio.gather(*(worker() for _ in range(in_flight)))
+            return calls / (time.perf_counter() - started)
+
+    return asyncio.run(main())
+
+
+def ours(calls: int, in_flight: int, folder: str) -> float:
+    """Return the trials a second of `compare`, journal and all."""
+    from convai_lab.agents.agent import Agent
+    from convai_lab.experiments.comparison import compare
+
+    agent = Agent(name="Support", prompt="You are Sam, a calm support agent.", llm=MODEL)
+    scenarios = [
+        {"id": f"s{i}", "opening": "Where is my order 1234?", "checks": [{"said": "shipped"}], "max_turns": 2}
+        for i in range(calls)
+    ]
+    journal = Path(folder) / f"{time.monotonic_ns()}.sqlite3"
+    started = time.perf_counter()
+    result = compare(
+        agent, scenarios, simulated_user="scripted", concurrency=in_flight, max_cost=None, progress=False, journal=journal
+    )
+    took = time.perf_counter() - started
+    if [trial.success for trial in result] != [True] * calls:
+        raise SystemExit(f"compare lost trials: {result.facts}, {result.trials[0].reason}")
+    return calls / took
+
+
+def inspect_ai(url: str, calls: int, in_flight: int, folder: str) -> float | None:
+    """Return the samples a second of Inspect AI, None where it is not installed."""
+    if importlib.util.find_spec("inspect_ai") is None:
+        return None
+    from inspect_ai import Task
+    from inspect_ai import eval as run
+    from inspect_ai.dataset import Sample
+    from inspect_ai.model import get_model
+    from inspect_ai.scorer import includes
+    from inspect_ai.solver import generate
+
+    samples = [Sample(id=i, input="Where is my order 1234?", target="shipped") for i in range(calls)]
+    model = get_model(f"openai/{MODEL}", base_url=url, api_key="none")
+    started = time.perf_counter()
+    run(
+        Task(dataset=samples, solver=generate(), scorer=includes()),
+        model=model,
+        max_connections=in_flight,
+        max_samples=in_flight,
+        log_dir=folder,
+        display="none",
+    )
+    return calls / (time.perf_counter() - started)
+
+
+def promptfoo(url: str, calls: int, in_flight: int, folder: str) -> float | None:
+    """Return the tests a second of promptfoo, None where it is not installed."""
+    program = shutil.which("promptfoo")
+    if program is None:
+        return None
+    provider = {"id": f"openai:chat:{MODEL}", "config": {"apiBaseUrl": url, "apiKey": "none"}}
+    case = {"vars": {"q": "Where is my order 1234?"}, "assert": [{"type": "contains", "value": "shipped"}]}
+    config = Path(folder) / "promptfooconfig.json"
+    config.write_text(json.dumps({"prompts": ["{{q}}"], "providers": [provider], "tests": [case] * calls}))
+    started = time.perf_counter()
+    command = [program, "eval", "-c", str(config), "-j", str(in_flight), "--no-cache", "--no-table", "--no-write"]
+    subprocess.run(command, check=False, capture_output=True, cwd=folder)
+    return calls / (time.perf_counter() - started)
+
+
+def measure(url: str, chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
+    """Return the medians of all that are installed."""
+    rates: dict[str, list[float]] = {"bare": [], "compare": []}
+    ours(chosen.in_flight, chosen.in_flight, folder)  # imports, prices and connections
+    for _ in range(chosen.rounds):
+        rates["bare"].append(bare(url, chosen.calls, chosen.in_flight))
+        rates["compare"].append(ours(chosen.calls, chosen.in_flight, folder))
+    found = {name: statistics.median(values) for name, values in rates.items()}
+    line: dict[str, Any] = {f"{name}_calls_per_sec": round(value) for name, value in found.items()}
+    line["compare_vs_bare"] = round(found["compare"] / found["bare"], 2)
+    for name, run in (("inspect_ai", inspect_ai), ("promptfoo", promptfoo)):
+        rate = run(url, max(chosen.in_flight, chosen.calls // FEWER), chosen.in_flight, folder)
+        line[f"{name}_calls_per_sec"] = None if rate is None else round(rate, 1)
+    return {**line, "in_flight": chosen.in_flight, "calls": chosen.calls, "rounds": chosen.rounds}
+
+
+def main() -> None:
+    """Measure and print one line of JSON."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--calls", type=int, default=2000)
+    parser.add_argument("--in-flight", type=int, default=100)
+    parser.add_argument("--rounds", type=int, default=5)
+    chosen = parser.parse_args()
+    mine, theirs = multiprocessing.Pipe()
+    server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
+    server.start()
+    url = f"http://127.0.0.1:{mine.recv()}/v1"
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ |= {"CONVAI_LAB_HOME": folder, "OPENAI_BASE_URL": url, "OPENAI_API_KEY": "none"}
+        print(json.dumps(measure(url, chosen, folder)))
+    mine.close()
+    server.terminate()
+
+
+if __name__ == "__main__":
+    main()
