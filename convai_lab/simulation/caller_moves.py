@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from convai_lab.clock import Clock
 from convai_lab.dialogue.conversation_loop import ConversationLoop
+from convai_lab.dialogue.user_turn import user_text
+from convai_lab.errors import InvalidValueError
 from convai_lab.providers.base import Usage
 from convai_lab.simulation.faults import Fault, fault_of
 from convai_lab.simulation.scenario import Scenario
@@ -42,7 +44,7 @@ class CallerMoves:
         """Return the next move; None when the simulated user failed, which is noted."""
         try:
             async with self._clock.timeout(MOVE_SECS):
-                move = await self._user.next_move(self._loop.conversation, self.scenario)
+                move = _checked(await self._user.next_move(self._loop.conversation, self.scenario))
         except TimeoutError:
             self.faults.append(Fault("simulator", "timeout", f"no next turn within {MOVE_SECS:g} seconds"))
             return None
@@ -54,6 +56,19 @@ class CallerMoves:
             self.faults.append(Fault("simulator", move.fault, move.detail))
             return None
         return move
+
+
+def _checked(move: Move) -> Move:
+    """Return a move that can be made.
+
+    Raises:
+        InvalidValueError: It is none, or says what nobody can say.
+    """
+    if not isinstance(move, Move):
+        raise InvalidValueError(f"a simulated user returns a Move, not {type(move).__name__}", field="next_move")
+    if move.text is not None and not user_text(move.text).strip():
+        return replace(move, text=None, fault=move.fault or "empty_reply")
+    return move
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

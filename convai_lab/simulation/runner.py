@@ -26,8 +26,8 @@ from convai_lab.simulation.simulated_user import SimulatedUser
 __all__ = ["Ending", "Fault", "SimulatedConversation", "ToolEntry", "ToolState", "run_conversation"]
 
 Ending = Literal[
-    "goal_reached", "gave_up", "script_over", "agent", "max_turns", "max_duration", "silence", "agent_fault", "provider_fault",
-    "simulator_fault",
+    "goal_reached", "gave_up", "script_over", "agent", "max_turns", "max_duration", "silence",
+    "agent_fault", "provider_fault", "simulator_fault",
 ]  # fmt: skip
 """Why a simulated conversation ended; ``agent`` is an end of the call or a transfer by the agent."""
 
@@ -76,7 +76,7 @@ async def run_conversation(
         tool_executor: The threads these run in; those of the event loop, when None.
         conversation_id: The id of the record; a new one, when None.
     """
-    desk = ToolDesk(mocks=scenario.mocks, state=scenario.state, tools=tools, executor=tool_executor, clock=clock)
+    desk = ToolDesk.of(agent, scenario, tools=tools, executor=tool_executor, clock=clock)
     loop = ConversationLoop(
         agent=agent,
         conversation=new_conversation(

@@ -22,6 +22,8 @@ from convai_lab.conversations.turn import ToolCall, ToolResult
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.system_tools import PHONE_TOOLS
 from convai_lab.dialogue.tool_runner import ToolOutcome, ToolRunner
+from convai_lab.errors import ToolError, ToolNotAvailableError
+from convai_lab.simulation.scenario import Scenario
 from convai_lab.simulation.tool_mocks import Mock
 
 TRANSFERRED = "The caller is being transferred now."
@@ -74,6 +76,22 @@ class ToolDesk:
         self.transferred = False
         self._mocks, self._tools, self._executor, self._clock = mocks, tools or {}, executor, clock
 
+    @classmethod
+    def of(
+        cls,
+        agent: Agent,
+        scenario: Scenario,
+        *,
+        tools: Mapping[str, ClientTool] | None,
+        executor: Executor | None,
+        clock: Clock,
+    ) -> ToolDesk:
+        """Return the desk of one conversation; functions that come with the agent's tools answer too."""
+        own = {tool.name: tool for tool in agent.tools if isinstance(tool, ClientTool) and tool.function is not None}
+        return cls(
+            mocks=scenario.mocks, state=scenario.state, tools={**own, **(tools or {})}, executor=executor, clock=clock
+        )
+
     def final(self) -> ToolState:
         """Return what tools did until now."""
         return ToolState(tuple(self.calls), plain_json(self.state))
@@ -106,13 +124,17 @@ class ToolDesk:
         """Run the Python function of a client tool in a thread."""
         tool = self._tools.get(call.name) or registered_tool(call.name)
         if tool is None:
-            raise self._refused(
-                call, "it has no mock and no Python function here: give it `mocks`, or define its @tool"
-            )
+            why = "it has no mock and no Python function here: give it `mocks`, or define its @tool"
+            self._refused(call, why)
+            raise ToolNotAvailableError(why, tool=call.name)
         context = contextvars.copy_context()
         loop = asyncio.get_running_loop()
         arguments = dict(call.arguments)
-        value = await loop.run_in_executor(self._executor, lambda: context.run(run_tool, tool, arguments))
+        try:
+            value = await loop.run_in_executor(self._executor, lambda: context.run(run_tool, tool, arguments))
+        except ToolError as error:
+            self._noted(call, str(error), is_error=True, by="function")
+            raise
         return self._noted(call, value, by="function")
 
     def webhook(self, tool: WebhookTool, call: ToolCall) -> ToolFault:

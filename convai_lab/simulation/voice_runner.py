@@ -68,7 +68,7 @@ async def run_voice_conversation(
     """
     speech = engines(clock) if callable(engines) else engines or stub_engines(clock)
     persona = scenario.persona or NOBODY
-    desk = ToolDesk(mocks=scenario.mocks, state=scenario.state, tools=tools, executor=tool_executor, clock=clock)
+    desk = ToolDesk.of(agent, scenario, tools=tools, executor=tool_executor, clock=clock)
     started = new_conversation(
         agent, scenario, seed=seed, conversation_id=conversation_id or clock.new_id("conv_")
     ).with_changes(channel="voice")

@@ -137,7 +137,6 @@ def test_words_and_codes_of_yaml_stay_what_was_written(tmp_path: Path) -> None:
         "d": "2026-05-12",
         "e": "1_000",
         "f": "1.5",
-        "g": "42",
         "h": "yes",
     }
 
