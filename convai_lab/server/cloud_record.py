@@ -78,8 +78,12 @@ class CloudRecord:
 
     def _called(self, call: Mapping[str, Any], kind: ToolKind) -> None:
         call_id, name = str(call.get("tool_call_id")), _text(call, "tool_name")
-        if all(known.id != call_id for known in self._calls):
-            self._calls.append(ToolCall(id=call_id, name=name, arguments=_inner(call, "parameters"), kind=kind))
+        made = ToolCall(id=call_id, name=name, arguments=_inner(call, "parameters"), kind=kind)
+        known = [one for one in self._calls if one.id == call_id]
+        if not known:
+            self._calls.append(made)
+        elif made.arguments:  # a tool of the notebook is told twice, once with its arguments
+            self._calls[self._calls.index(known[0])] = made
 
     def _answered(self, answer: Mapping[str, Any]) -> None:
         call_id, before = str(answer.get("tool_call_id")), self._results

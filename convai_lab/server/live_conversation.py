@@ -247,6 +247,8 @@ class LiveSession(ConversationSession):
             raise message
         if isinstance(message, live.UseAgent):
             self._post.tell(live.agent_used(NOT_BEGUN))
+        elif isinstance(message, frames.Unsupported):
+            self._post.tell(live.refused(message.what))
         elif isinstance(message, frames.Pong):
             self._pings.answered(message.event_id)
         elif not await self._media.take(message):
