@@ -118,7 +118,7 @@ class Call {
 
   begin(member) {
     this.members.add(member);
-    this.ring();
+    this.ring(); // whoever waits for the platform may now wait for the call
   }
 
   async follow(member) {
@@ -145,6 +145,12 @@ class Call {
   replace(stream) {
     const sender = this.pc?.getSenders().find((s) => s.track?.kind === "audio");
     return sender?.replaceTrack(stream.getAudioTracks()[0]);
+  }
+
+  /** The widgets of the call go away: they must not try to tell the kernel so, which knows. */
+  async silence() {
+    const peers = await Promise.all([...this.members].map((member) => this.room.peers[member]));
+    [this.room, ...peers].forEach((widget) => widget && (widget.save_changes = () => {}));
   }
 
   close() {
@@ -222,10 +228,10 @@ class Clips {
   }
 }
 
-/** How loud a stream is, from 0 to 1. */
+/** How loud a stream (or a node) is, from 0 to 1. */
 class Meter {
-  constructor(context, stream) {
-    this.source = context.createMediaStreamSource(stream);
+  constructor(context, source) {
+    this.source = source instanceof AudioNode ? source : context.createMediaStreamSource(source);
     this.analyser = new AnalyserNode(context, { fftSize: 1024 });
     this.source.connect(this.analyser);
     this.samples = new Float32Array(this.analyser.fftSize);
@@ -239,7 +245,7 @@ class Meter {
   }
 
   close() {
-    this.source.disconnect();
+    this.source.disconnect(this.analyser);
   }
 }
 
@@ -350,6 +356,7 @@ class SoundLine {
   use(kind) {
     if (kind !== "comm") this.channel?.stopRecording();
     if (kind !== "webrtc") this.send({ event: "choose", kind });
+    if (kind !== "webrtc" && this.channel) this.meter("agent", this.channel.player);
     this.set("line", { phase: "open", kind });
     this.send({ event: "open", kind });
   }
@@ -388,10 +395,10 @@ class SoundLine {
     this.set("line", { ...this.model.get("line"), recording: on });
   }
 
-  meter(side, stream) {
+  meter(side, source) {
     this.meters[side]?.close();
     try {
-      this.meters[side] = new Meter(this.context, stream);
+      this.meters[side] = new Meter(this.context, source);
     } catch {
       delete this.meters[side]; // no meter is no reason to be silent
     }
@@ -406,6 +413,7 @@ class SoundLine {
   close() {
     clearInterval(this.metering);
     this.metering = null;
+    this.call?.silence();
     this.hangUp();
     this.channel?.close();
     this.microphone.close();

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
@@ -41,12 +42,7 @@ RUN_CELL = """index => {
 }"""
 START_CELL = "index => { (" + RUN_CELL + ")(index); }"
 IS_IDLE = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
-WATCH_CALLS = """
-  window.calls = [];
-  const Original = window.RTCPeerConnection;
-  window.RTCPeerConnection = class extends Original { constructor(...all) { super(...all); window.calls.push(this); } };
-"""
-"""Keeps every call of the page, so that a test can ask what was received."""
+PAGE_EARS = (Path(__file__).parent / "page_ears.js").read_text(encoding="utf-8")
 IN_KERNEL = """async code => {
   const kernel = jupyterapp.shell.currentWidget.sessionContext.session.kernel;
   const future = kernel.requestExecute({code, store_history: false});
@@ -113,7 +109,7 @@ class OpenNotebook:
         self.context = browser.new_context(viewport={"width": 1200, "height": 1500})
         self.context.grant_permissions(list(permissions), origin=server.url)
         self.page = self.context.new_page()
-        self.page.add_init_script(WATCH_CALLS)
+        self.page.add_init_script(PAGE_EARS)
         self.problems: list[str] = []
         self.console: list[str] = []
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
@@ -180,8 +176,8 @@ def lab(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[LabS
     process.wait(20)
 
 
-@pytest.fixture
-def open_notebook(browser: Any, lab: LabServer) -> Iterator[Any]:
+@contextlib.contextmanager
+def _opening(browser: Any, lab: LabServer) -> Iterator[Any]:
     opened: list[OpenNotebook] = []
 
     def open_cells(cells: list[str] | Path, *, dark: bool = False, permissions: tuple[str, ...] = ()) -> OpenNotebook:
@@ -199,3 +195,16 @@ def open_notebook(browser: Any, lab: LabServer) -> Iterator[Any]:
     for notebook in opened:
         notebook.page.evaluate("jupyterapp.shell.currentWidget.sessionContext.shutdown()")
         notebook.context.close()
+
+
+@pytest.fixture
+def open_notebook(browser: Any, lab: LabServer) -> Iterator[Any]:
+    with _opening(browser, lab) as open_cells:
+        yield open_cells
+
+
+@pytest.fixture(scope="module")
+def open_shared_notebook(browser: Any, lab: LabServer) -> Iterator[Any]:
+    """Opens notebooks that all tests of a file work in."""
+    with _opening(browser, lab) as open_cells:
+        yield open_cells

@@ -1,0 +1,64 @@
+// For the tests: what does the page hear, and a microphone into which a test can speak when it likes.
+
+window.calls = [];
+window.heard = []; // [seconds, loudness, strongest frequency] of what the newest call plays
+window.refusal = null; // the name of an error with which no microphone is given
+window.speaksIntoPage = true; // false: the browser's own microphone, which is a file
+
+const EVERY_MS = 25;
+const seconds = () => (performance.timeOrigin + performance.now()) / 1000;
+
+function listen(track) {
+  const context = new AudioContext();
+  const analyser = new AnalyserNode(context, { fftSize: 2048, smoothingTimeConstant: 0 });
+  context.createMediaStreamSource(new MediaStream([track])).connect(analyser);
+  const samples = new Float32Array(512);
+  const bins = new Float32Array(analyser.frequencyBinCount);
+  window.heard = [];
+  const timer = setInterval(() => {
+    if (track.readyState === "ended") {
+      clearInterval(timer);
+      return context.close();
+    }
+    analyser.getFloatTimeDomainData(samples);
+    analyser.getFloatFrequencyData(bins);
+    const loudness = Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length);
+    const strongest = (bins.indexOf(Math.max(...bins)) * context.sampleRate) / analyser.fftSize;
+    return window.heard.push([seconds(), loudness, strongest]);
+  }, EVERY_MS);
+}
+
+const Call = window.RTCPeerConnection;
+window.RTCPeerConnection = class extends Call {
+  constructor(...all) {
+    super(...all);
+    window.calls.push(this);
+    this.addEventListener("track", ({ track }) => track.kind === "audio" && listen(track));
+  }
+};
+
+const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
+navigator.mediaDevices.getUserMedia = async (constraints) => {
+  if (window.refusal) throw new DOMException("made by the test", window.refusal);
+  if (!window.speaksIntoPage) return open(constraints);
+  window.mouth = new AudioContext();
+  window.throat = window.mouth.createMediaStreamDestination();
+  window.tracks = [...(window.tracks ?? []), ...window.throat.stream.getTracks()];
+  return window.throat.stream;
+};
+
+/** Say a WAV file (base64); returns when it begins and when it ends, in seconds. */
+window.speak = async (wav) => {
+  const bytes = Uint8Array.from(atob(wav), (character) => character.charCodeAt(0));
+  const source = new AudioBufferSourceNode(window.mouth, { buffer: await window.mouth.decodeAudioData(bytes.buffer) });
+  source.connect(window.throat);
+  source.start();
+  const begins = seconds();
+  return [begins, begins + source.buffer.duration];
+};
+
+window.received = async () => {
+  const report = await window.calls.at(-1).getStats();
+  const found = [...report.values()].find((entry) => entry.type === "inbound-rtp" && entry.kind === "audio");
+  return found?.packetsReceived ?? 0;
+};

@@ -1,0 +1,330 @@
+"""A person talks with an agent in JupyterLab: the browser's microphone is a file, or the test itself."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import convai_lab
+from convai_lab.providers.base import AudioChunk
+from convai_lab.providers.offline_speech.espeak import EspeakTTS
+from convai_lab.voice.sound import Sound
+from convai_lab.voice.wav import read_wav, write_wav
+
+AUDIO = Path(convai_lab.__file__).parent.parent / "datasets" / "audio"
+pytestmark = pytest.mark.browser
+
+ORDER = "where is my order one two three four"
+THANKS = "thank you"
+SETUP = """%load_ext convai_lab
+import json, threading
+from convai_lab import tool
+from IPython import get_ipython
+
+@tool
+def order_status(order_id: str) -> dict:
+    "Look up an order by its number."
+    print("looking up", order_id)
+    return {"status": "shipped", "eta": "tomorrow"}
+"""
+AGENT = f"""%%agent support --llm offline --tool {{order_status}}
+---
+first_message: Hello.
+expected_phrases: [{ORDER}, {THANKS}]
+---
+You are Sam, a calm support agent."""
+TALK = "session = %talk support\nprint('the cell goes on')"
+BUSY = (
+    "import time; time.sleep(5)",
+    "import time\nend = time.time() + 5\nwhile time.time() < end: sum(range(1000))",
+    "import time, numpy\nend = time.time() + 5; a = numpy.ones((400, 400))\nwhile time.time() < end: a @ a",
+)
+TURNS = """print(json.dumps([
+    {"role": t.role, "text": t.text, "heard": t.text_heard, "interrupted": t.interrupted,
+     "tools": [r.value for r in t.tool_results], "wait": t.metrics.voice_to_voice_ms}
+    for t in session.conversation.turns]))"""
+STATE_HAS = "word => [...document.querySelectorAll('.convai-state')].at(-1)?.textContent.includes(word)"
+SPOKE = """([role, many]) => document.querySelectorAll(`.convai-turn.convai-${role}`).length >= many"""
+KNOWN_NOISE = (
+    "Unsatisfied version",  # ipywebrtc declares an older @jupyter-widgets/base
+    "stun:",  # ipywebrtc asks Google's STUN servers, which nobody reaches offline
+    "Failed to load resource",  # JupyterLab asks for settings that a new server does not have
+)
+IS_IDLE = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'idle'"
+IS_BUSY = "jupyterapp.shell.currentWidget.sessionContext.session?.kernel?.status === 'busy'"
+AGENT_IS_LOUD = """() => [...document.querySelectorAll('meter')]
+    .some(meter => meter.getAttribute('aria-label').startsWith('The agent') && meter.value > 0.3)"""
+BROKEN_CALLS = {
+    "no call at all": """() => {
+        const kept = window.RTCPeerConnection;
+        window.RTCPeerConnection = undefined;
+        window.mend = () => { window.RTCPeerConnection = kept; };
+    }""",
+    "a call that never connects": """() => {
+        const kept = RTCPeerConnection.prototype.setRemoteDescription;
+        RTCPeerConnection.prototype.setRemoteDescription = () => new Promise(() => {});
+        window.mend = () => { RTCPeerConnection.prototype.setRemoteDescription = kept; };
+    }""",
+}
+LEFT = """import os
+from ipywidgets.widgets.widget import _instances
+print(json.dumps({
+    "threads": sorted(t.name for t in threading.enumerate() if not t.name.startswith("ThreadPool")),
+    "files": len(os.listdir("/proc/self/fd")),
+    "widgets": len(_instances),
+}))"""
+ATTACK = "<script>window.hit=1</script><img src=x onerror='window.hit=2'><b id=bold>bold</b>"
+LOUD = 0.01
+VOICE_HZ = (60, 1500)
+PATIENCE_MS = 30_000
+
+
+class Talking:
+    """A notebook with a voice panel, and somebody in front of it."""
+
+    def __init__(self, notebook: Any, voices: dict[str, str]) -> None:
+        self.notebook, self.page, self._voices = notebook, notebook.page, voices
+        for cell in range(3):
+            assert "error" not in [output["output_type"] for output in notebook.run(cell)]
+
+    def begin(self, kind: str = "auto") -> None:
+        """Run the cell again and press Start; returns when the agent has said hello and listens."""
+        self.open_panel()
+        self.page.get_by_label("How the sound travels").last.select_option(kind)
+        self.press("Start talking")
+        self.until("speaking")
+        self.until("Listening")
+
+    def open_panel(self) -> None:
+        self.notebook.run(3)
+        self.page.wait_for_function(STATE_HAS, arg="Ready", timeout=PATIENCE_MS)
+
+    def press(self, label: str) -> None:
+        self.page.get_by_role("button", name=label, exact=True).last.click()
+
+    def until(self, word: str) -> None:
+        """Wait until the panel says this of its state."""
+        self.page.wait_for_function(STATE_HAS, arg=word, timeout=PATIENCE_MS)
+
+    def until_turns(self, role: str, many: int) -> None:
+        self.page.wait_for_function(SPOKE, arg=[role, many], timeout=PATIENCE_MS)
+
+    def say(self, words: str) -> tuple[float, float]:
+        """Say something into the page's microphone; returns when it began and when it ends."""
+        begins, ends = self.page.evaluate("wav => window.speak(wav)", self._voices[words])
+        return begins, ends
+
+    def turns(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.notebook.in_kernel(TURNS))
+        return found
+
+    def heard(self, since: float) -> list[tuple[float, float, float]]:
+        """Return what the page played since then, where it was loud."""
+        return [sample for sample in self.page.evaluate("window.heard") if sample[0] >= since and sample[1] > LOUD]
+
+    def text(self) -> str:
+        return str(self.page.locator(".convai-panel").last.inner_text())
+
+    def end(self) -> None:
+        self.press("End")
+        self.until("Ended")
+
+
+@pytest.fixture(scope="module")
+def voices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What is said, as WAV files."""
+    thanks = tmp_path_factory.mktemp("voices") / "thanks.wav"
+
+    async def synthesize() -> None:
+        voice = EspeakTTS()
+        chunks = [item async for item in voice.synthesize(THANKS, voice="Sarah") if isinstance(item, AudioChunk)]
+        write_wav(thanks, Sound(b"".join(chunk.pcm for chunk in chunks), voice.capabilities.rate_hz))
+
+    with ThreadPoolExecutor(1) as beside:  # Playwright's loop runs in this thread
+        beside.submit(lambda: asyncio.run(synthesize())).result()
+    return {ORDER: AUDIO / "order.wav", THANKS: thanks}
+
+
+@pytest.fixture(scope="module")
+def talking(open_shared_notebook: Any, voices: dict[str, Path], microphone: Path) -> Talking:
+    microphone.write_bytes(voices[ORDER].read_bytes())
+    notebook = open_shared_notebook([SETUP, AGENT, "import numpy", TALK, *BUSY], permissions=("microphone",))
+    return Talking(notebook, {words: base64.b64encode(path.read_bytes()).decode() for words, path in voices.items()})
+
+
+@pytest.fixture(autouse=True)
+def _nobody_talks_any_more(talking: Talking) -> Iterator[None]:
+    yield
+    talking.page.evaluate("() => { window.refusal = null; window.speaksIntoPage = true; }")
+    if talking.page.get_by_role("button", name="End", exact=True).locator("visible=true").count():
+        talking.end()
+
+
+def test_an_order_spoken_into_the_browsers_microphone_is_heard_and_the_answer_is_heard_in_the_page(
+    talking: Talking, microphone: Path, voices: dict[str, Path]
+) -> None:
+    write_pause_before(voices[ORDER], microphone, secs=4)
+    talking.page.evaluate("window.speaksIntoPage = false")
+    talking.begin()
+    listening_at = time.time()
+    talking.until_turns("user", 1)
+    talking.until("speaking")
+    talking.until("Listening")
+    hello, asked, answered = talking.turns()
+    assert hello["text"] == "Hello."
+    assert asked["text"] == ORDER
+    assert answered["tools"] == ['{"status": "shipped", "eta": "tomorrow"}']
+    assert "tomorrow" in answered["text"]
+    assert answered["wait"] > 0
+    played = talking.heard(since=listening_at)
+    assert len(played) > 20, "more than half a second of the answer was loud in the page"
+    in_voice = [sample for sample in played if VOICE_HZ[0] < sample[2] < VOICE_HZ[1]]
+    assert len(in_voice) > 0.8 * len(played)
+    assert talking.page.evaluate("window.received()") > 50
+    shown = talking.text()
+    assert "WebRTC" in shown
+    assert ORDER in shown
+    assert "order_status: looking up 1234" in shown
+    assert "most of it" in shown
+
+
+def test_ten_spoken_turns_in_a_row_are_answered_also_while_a_cell_is_busy(talking: Talking) -> None:
+    talking.begin()
+    answered_while_busy = []
+    for turn in range(1, 11):
+        busy_cell = 4 + turn - 3 if 3 <= turn < 3 + len(BUSY) else None
+        if busy_cell:
+            talking.notebook.start(busy_cell)
+        talking.say(THANKS)
+        talking.until_turns("user", turn)
+        talking.until_turns("agent", turn + 1)
+        if busy_cell:
+            answered_while_busy.append(talking.page.evaluate(IS_BUSY))
+            talking.page.wait_for_function(IS_IDLE, timeout=PATIENCE_MS)
+        talking.until("Listening")
+    turns = talking.turns()
+    assert [turn["role"] for turn in turns] == ["agent", *["user", "agent"] * 10], [turn["text"] for turn in turns]
+    assert {turn["text"] for turn in turns if turn["role"] == "user"} == {THANKS}
+    assert all(turn["heard"] in (None, turn["text"]) for turn in turns), "nobody was cut off"
+    assert answered_while_busy == [True] * len(BUSY)
+
+
+def test_who_interrupts_the_agent_is_heard_and_the_agent_is_silent_in_the_page(talking: Talking) -> None:
+    talking.begin()
+    talking.say(ORDER)
+    talking.until("speaking")
+    talking.page.wait_for_function("since => window.heard.some(([at, loud]) => at > since && loud > 0.01)", arg=0)
+    began, _ = talking.say(THANKS)
+    talking.until_turns("user", 2)
+    last = [at for at, _, _ in talking.heard(since=began) if at < began + 5]
+    talking.until("Listening")
+    turns = talking.turns()
+    cut = turns[2]
+    assert cut["interrupted"] is True
+    assert len(cut["heard"]) < len(cut["text"])
+    assert turns[3]["text"] == THANKS
+    assert talking.page.locator(".convai-said del").last.inner_text().strip() in cut["text"]
+    assert not last or last[0] - began < 2
+
+
+@pytest.mark.parametrize("how", ["no call at all", "a call that never connects"])
+def test_without_webrtc_the_sound_goes_through_the_notebook(talking: Talking, how: str) -> None:
+    talking.page.evaluate(BROKEN_CALLS[how])
+    try:
+        talking.begin()
+        talking.say(ORDER)
+        talking.until_turns("agent", 2)
+        talking.page.wait_for_function(AGENT_IS_LOUD, timeout=PATIENCE_MS)
+        talking.until("Listening")
+    finally:
+        talking.page.evaluate("window.mend?.()")
+    assert "through the notebook" in talking.text()
+    assert talking.turns()[1]["text"] == ORDER
+    assert "tomorrow" in talking.turns()[2]["text"]
+
+
+def test_a_conversation_can_be_held_clip_by_clip(talking: Talking) -> None:
+    talking.begin("push_to_talk")
+    talking.page.locator(".convai-panel").last.focus()
+    talking.page.keyboard.down(" ")
+    talking.page.get_by_role("button", name="Release to send").wait_for()
+    _, ends = talking.say(THANKS)
+    talking.page.wait_for_function("ends => Date.now() / 1000 > ends + 0.3", arg=ends)
+    talking.page.keyboard.up(" ")
+    talking.until_turns("agent", 2)
+    assert "push to talk" in talking.text()
+    assert talking.turns()[1]["text"] == THANKS
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        ("NotAllowedError", "The browser did not let this page use the microphone."),
+        ("NotFoundError", "There is no microphone."),
+        ("NotReadableError", "Another program holds the microphone."),
+    ],
+)
+def test_without_a_microphone_one_sentence_says_why_and_typing_goes_on(
+    talking: Talking, error: str, sentence: str
+) -> None:
+    talking.page.evaluate("name => { window.refusal = name }", error)
+    talking.open_panel()
+    talking.press("Start talking")
+    talking.page.locator(".convai-problem").last.wait_for()
+    assert sentence in talking.text()
+    talking.page.get_by_label("Type to the agent").last.fill(ATTACK)
+    talking.press("Send")
+    talking.until_turns("agent", 2)
+    assert talking.turns()[1]["text"] == ATTACK
+    assert ATTACK in talking.text()
+    assert talking.page.evaluate("window.hit") is None
+    assert talking.page.locator("#bold").count() == 0
+    assert "typing only" in talking.text()
+
+
+def test_keys_act_on_the_panel_only_when_it_has_the_focus(talking: Talking) -> None:
+    talking.begin()
+    talking.page.locator(".convai-panel").last.focus()
+    talking.page.keyboard.press("m")
+    talking.page.get_by_role("button", name="Unmute (you are muted)").wait_for()
+    assert talking.page.evaluate("window.tracks.at(-1).enabled") is False
+    assert talking.page.locator(".jp-MarkdownCell").count() == 0, "JupyterLab took the key for its own"
+
+
+def test_sessions_opened_and_closed_leave_nothing_behind(talking: Talking) -> None:
+    talking.begin()
+    talking.end()
+    before = json.loads(talking.notebook.in_kernel(LEFT))
+    for _ in range(9):
+        talking.open_panel()
+        talking.press("Start talking")
+        talking.page.get_by_text("WebRTC, straight to the platform").locator("visible=true").wait_for()
+        talking.end()
+    assert json.loads(talking.notebook.in_kernel(LEFT)) == before
+    assert talking.page.evaluate("window.calls.every(call => call.connectionState === 'closed')")
+    assert talking.page.evaluate("window.tracks.every(track => track.readyState === 'ended')")
+    talking.press("Remove panel")
+    talking.page.locator(".convai-panel").wait_for(state="detached")
+    assert json.loads(talking.notebook.in_kernel(LEFT))["widgets"] == 0
+    assert "Transcript" not in talking.notebook.text(3)
+    assert "Hello." in talking.notebook.text(3), "the transcript stays"
+
+
+def test_the_console_shows_no_error_of_ours(talking: Talking) -> None:
+    ours = [line for line in talking.notebook.console if not any(known in line for known in KNOWN_NOISE)]
+    assert ours == []
+    assert talking.notebook.problems == []
+
+
+def write_pause_before(path: Path, to: Path, *, secs: int) -> None:
+    """Write the WAV file with silence before what is said."""
+    sound = read_wav(path)
+    write_wav(to, Sound(bytes(2 * sound.rate_hz * secs) + sound.pcm, sound.rate_hz))
