@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 import itertools
 import json
@@ -9,6 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
+from anyio import from_thread
 from starlette.responses import Response, StreamingResponse
 
 from convai_lab import settings
@@ -43,8 +45,14 @@ def get_status(call: Call) -> Any:
         "home": str(call.platform.home),
         "started_at_unix_secs": int(call.platform.started_at),
         "open_conversations": len(call.platform.live),
+        "tasks": from_thread.run_sync(_tasks),
         "keys": settings.key_status(),
     }
+
+
+def _tasks() -> int:
+    """Count what goes on in this process's event loop."""
+    return len(asyncio.all_tasks())
 
 
 def stream_conversations(call: Call) -> Response:
