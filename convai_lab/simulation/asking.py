@@ -17,7 +17,8 @@ _AGAIN = re.compile(r"\b(?:would you like me to|do you want me to)\b", re.IGNORE
 _TRANSFER = re.compile(r"\b(?:put you through|transfer you|connect you)\b", re.IGNORECASE)
 _NOT_FOUND = re.compile(
     r"\b(?:could ?n[o']t find|can(?:no|')t find|could not be found|not found|unable to (?:find|locate)|no (?:such )?"
-    r"(?:order|booking|record|account|reservation)|does ?n[o']t exist|no match)",
+    r"(?:order|booking|record|account|reservation)|does ?n[o']t exist|no match|"
+    r"did(?: not|n't) work|(?:is|was) (?:not valid|invalid|wrong|incorrect))",
     re.IGNORECASE,
 )
 _MORE = re.compile(

@@ -111,10 +111,10 @@ class _Memory:
             return self._answer("transfer", "Yes, please.")
         if correction := self._correction(said):
             return Move(text=correction)
-        if asked.confirm:
-            return self._confirm(said)
         if asked.not_found and (right := self._right_value()):
             return Move(text=right)
+        if asked.confirm:
+            return self._confirm(said)
         if asked.question and (told := self._told(said)):
             return told
         if "what" in self._facts:

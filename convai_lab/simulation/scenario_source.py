@@ -11,6 +11,7 @@ from convai_lab.agents.agent import Agent
 from convai_lab.agents.plain_json import shown
 from convai_lab.agents.tools import ClientTool, SystemTool, Tool, WebhookTool
 from convai_lab.errors import InvalidConfigError, InvalidValueError
+from convai_lab.evaluation.checks import parse_checks
 from convai_lab.simulation.scenario import Scenario, ScenarioSet
 from convai_lab.simulation.scenario_fields import checked_fields
 from convai_lab.simulation.scenario_text import read_rows
@@ -131,7 +132,9 @@ def _scenario(row: Any, taken: Mapping[str, int]) -> Scenario:
         raise InvalidValueError(
             f"must be a mapping such as {{id: greets, opening: Hello}}, or a text, got {shown(row)}"
         )
-    return Scenario(**checked_fields(row))
+    scenario = Scenario(**checked_fields(row))
+    parse_checks(scenario.checks, f"scenario {shown(scenario.id)}")
+    return scenario
 
 
 def _of_text(text: str, taken: Mapping[str, int]) -> Scenario:

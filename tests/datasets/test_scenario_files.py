@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 
+from convai_lab.simulation.persona import PERSONAS
+from convai_lab.simulation.scenario import ScenarioSet, load_scenarios
+from convai_lab.simulation.tool_mocks import MOCK_FIELDS
+
 SYSTEM_TOOLS = {"end_call", "transfer_to_number", "transfer_to_agent", "skip_turn", "language_detection"}
 AGENT_FIELDS = {"name", "first_message", "prompt", "tools"}
 TOOL_FIELDS = {"name", "type", "description", "parameters", "params", "mocks"}
-SCENARIO_FIELDS = {
-    "id", "opening", "goal", "facts", "expected_tool_calls", "checks", "max_turns", "tags", "mocks", "variables",
-}  # fmt: skip
-REQUIRED_FIELDS = SCENARIO_FIELDS - {"mocks", "variables"}
-CHECKS = {"said", "never_said", "called", "never_called"}
+REQUIRED_FIELDS = {"id", "goal", "facts", "expected_tool_calls", "checks", "max_turns", "tags"}
+SCENARIO_FIELDS = {*REQUIRED_FIELDS, "opening", "mocks", "variables", "persona", "state", "history"}
+CHECKS = {"said", "never_said", "called", "never_called", "called_in_order", "state"}
 File = Mapping[str, Any]
 
 
@@ -28,13 +31,30 @@ def calls_named_in(scenario: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
     """Every call that a scenario speaks of."""
     yield from scenario["expected_tool_calls"]
     yield from (c[kind] for c in scenario["checks"] for kind in ("called", "never_called") if kind in c)
+    yield from (call for c in scenario["checks"] for call in c.get("called_in_order", ()))
 
 
-def test_a_file_holds_an_agent_and_twenty_scenarios_with_names_of_their_own(scenario_file: File) -> None:
+def test_a_file_holds_an_agent_and_scenarios_with_names_of_their_own(scenario_file: File, path: Path) -> None:
     assert set(scenario_file) == {"agent", "scenarios"}
     counts = Counter(s["id"] for s in scenario_file["scenarios"])
-    assert len(counts) == 20
+    assert len(counts) == (13 if path.stem == "personas" else 20)
     assert max(counts.values()) == 1
+
+
+def test_a_file_is_loaded_as_it_is_written(scenario_file: File, scenarios: ScenarioSet) -> None:
+    assert scenarios.agent is not None
+    assert scenarios.agent.prompt == scenario_file["agent"]["prompt"]
+    assert [tool.name for tool in scenarios.agent.tools] == [tool["name"] for tool in scenario_file["agent"]["tools"]]
+    for scenario, written in zip(scenarios, scenario_file["scenarios"], strict=True):
+        assert scenario.id == written["id"]
+        assert scenario.facts == written["facts"], scenario.id
+        assert list(scenario.checks) == written["checks"], scenario.id
+        assert set(scenario.mocks) == {t["name"] for t in scenario_file["agent"]["tools"] if t.get("mocks")}
+
+
+def test_every_persona_that_comes_with_the_lab_calls_somewhere(path: Path) -> None:
+    if path.stem == "personas":
+        assert {s.persona.name for s in load_scenarios(path) if s.persona} == set(PERSONAS)
 
 
 def test_the_agent_has_only_fields_that_are_known(scenario_file: File) -> None:
@@ -61,7 +81,7 @@ def test_every_scenario_has_the_fields_that_are_described(scenario_file: File) -
         assert isinstance(scenario["facts"], Mapping), scenario["id"]
         assert all(isinstance(value, str) for value in scenario["facts"].values()), scenario["id"]
         assert 2 <= scenario["max_turns"] <= 20, scenario["id"]
-        assert scenario["opening"].strip(), scenario["id"]
+        assert scenario.get("opening") or scenario.get("history"), scenario["id"]
         assert scenario["tags"], scenario["id"]
 
 
@@ -94,11 +114,13 @@ def test_every_mock_has_one_answer_and_fits_arguments_that_exist(scenario_file: 
     changed = [(n, m) for s in scenario_file["scenarios"] for n, mocks in s.get("mocks", {}).items() for m in mocks]
     for name, mock in [*own, *changed]:
         assert len({"result", "error"} & set(mock)) == 1, name
-        assert set(mock) <= {"when", "result", "error"}, name
+        assert set(mock) <= set(MOCK_FIELDS), name
         assert set(mock.get("when", {})) <= set(schemas[name]["properties"]), name
 
 
-def test_the_scenarios_are_varied(scenario_file: File) -> None:
+def test_the_scenarios_are_varied(scenario_file: File, path: Path) -> None:
+    if path.stem == "personas":
+        return
     tags = {tag for scenario in scenario_file["scenarios"] for tag in scenario["tags"]}
     wanted = {
         "happy_path",
