@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from convai_lab.errors import InvalidValueError
 from convai_lab.experiments.comparison import Comparison, RunFacts, Stopped
 from convai_lab.experiments.estimate import Estimate, make_estimate
-from convai_lab.experiments.executors import make_hold
+from convai_lab.experiments.executors import check_executor, make_hold
 from convai_lab.experiments.holding import Holder
 from convai_lab.experiments.journal import Journal, journal_path
 from convai_lab.experiments.lineup import Lineup, find_llms, make_lineup, model_ref, pooling, real
@@ -26,6 +26,7 @@ from convai_lab.experiments.plan import FORMAT, PlannedTrial, plan_trials
 from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.preflight import ask_each, require_unmixed
 from convai_lab.experiments.progress import NoProgress, Progress
+from convai_lab.experiments.remote import WorkspaceHolder, check_remote
 from convai_lab.experiments.runner import Ledger, Runner, workers_of
 from convai_lab.experiments.sequence import SequentialRule
 from convai_lab.experiments.spending import Spending
@@ -73,6 +74,7 @@ class Request:
                 f"must be a whole number from 1 to {MOST_AT_ONCE:,}, got {n!r}", field="concurrency"
             )
         Spending(self.max_cost)
+        check_executor(self.executor)
 
 
 @dataclass
@@ -134,7 +136,7 @@ class Undertaking:
                 world_threads=worlds,
                 remote=_remote(request.workspace),
             )
-            async with make_hold(request.executor, holder) as hold:
+            async with make_hold(request.executor, holder, self.lineup, seed=request.seed) as hold:
                 runner = Runner(
                     hold, self.journal, self.ledger, progress, self._lane, request.concurrency, self._rule()
                 )
@@ -202,7 +204,7 @@ class Undertaking:
         self.ledger.expect({name: per_trial.get(name, 0.0) + helpers for name in counts})
 
     def _lane(self, trial: PlannedTrial) -> str:
-        return self.lineup.lane(trial.variant)
+        return self.lineup.lane(trial.variant) if self.request.executor in (None, "local") else "cluster"
 
     def _rule(self) -> Callable[[Mapping[str, TrialResult]], bool] | None:
         if self.request.stop is None:
@@ -233,6 +235,7 @@ async def undertake(request: Request) -> Undertaking:
         scenario_first=request.stop is not None,
     )
     journal = await asyncio.to_thread(lambda: Journal(journal_path(request.journal)))
+    notes = check_remote(variants, scenarios.scenarios, mode=request.mode)
     return await _looked_up(
         Undertaking(
             request=request,
@@ -242,6 +245,7 @@ async def undertake(request: Request) -> Undertaking:
             planned=planned,
             journal=journal,
             ledger=Ledger(planned, Spending(request.max_cost)),
+            notes=notes,
         )
     )
 
@@ -317,12 +321,8 @@ def _grading_notes(trials: Sequence[TrialResult]) -> list[str]:
     return [f"{ungraded:,} trials have nothing to be graded by: give their scenarios checks, or name a judge"]
 
 
-def _remote(workspace: Workspace | None) -> Any:
-    if workspace is None:
-        return None
-    from convai_lab.experiments.remote import WorkspaceHolder
-
-    return WorkspaceHolder(workspace)
+def _remote(workspace: Workspace | None) -> WorkspaceHolder | None:
+    return None if workspace is None else WorkspaceHolder(workspace)
 
 
 def _versions() -> dict[str, str]:

@@ -21,6 +21,7 @@ from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import TRIAL_CLOCK, Pool, PooledLLM, TrialClock
 from convai_lab.experiments.spending import CapReachedError, Spending
 from convai_lab.experiments.trial import TrialResult, decide
+from convai_lab.experiments.variant import Variant
 from convai_lab.providers.base import LLM
 from convai_lab.simulation.faults import Fault, fault_of
 from convai_lab.simulation.runner import SimulatedConversation, run_conversation
@@ -59,6 +60,8 @@ class Holder:
     world_threads: Executor | None = None
     remote: RemoteHolder | None = None
     user_is_real: bool = False
+    variants: Mapping[str, Variant] = field(default_factory=dict)
+    """The variants by name, where trials come by the names alone: on a cluster."""
     _checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
 
     async def hold(self, planned: PlannedTrial) -> TrialResult:

@@ -15,6 +15,7 @@ from convai_lab.agents.agent import Agent, CustomLLM
 from convai_lab.errors import InvalidValueError
 from convai_lab.experiments.pool import Pool, PooledLLM
 from convai_lab.experiments.preflight import Asked
+from convai_lab.experiments.runner import PLATFORM
 from convai_lab.experiments.spending import Spending
 from convai_lab.experiments.variant import OFFLINE, Variant
 from convai_lab.providers.base import LLM
@@ -168,7 +169,7 @@ class Lineup:
 
     def lane(self, variant: Variant) -> str:
         """Return which vendor a variant's conversations wait for."""
-        return variant.platform if variant.is_remote else self.refs[variant.name].provider
+        return f"{PLATFORM}{variant.platform}" if variant.is_remote else self.refs[variant.name].provider
 
     @property
     def offline(self) -> tuple[str, ...]:

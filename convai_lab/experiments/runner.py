@@ -23,7 +23,9 @@ DEFAULT_IN_FLIGHT = 64
 """Conversations under way for each vendor; how many requests it gets at once is for its gate to decide."""
 SMALL_SERVERS = frozenset({"ollama", "lmstudio", "llamacpp"})
 SMALL_IN_FLIGHT = 4
-"""Model servers on this machine mostly answer one after the other."""
+"""Model servers on this machine mostly answer one after the other, and platforms sell conversations at once dearly."""
+PLATFORM = "platform "
+"""How the lane of another platform begins."""
 
 Hold = Callable[[PlannedTrial], Awaitable[TrialResult]]
 Stopped = Literal["max_cost", "decided"]
@@ -165,7 +167,7 @@ def workers_of(lane: str, concurrency: int | None) -> int:
         return concurrency
     if lane == "offline":
         return 2 * (os.cpu_count() or 1)
-    return SMALL_IN_FLIGHT if lane in SMALL_SERVERS else DEFAULT_IN_FLIGHT
+    return SMALL_IN_FLIGHT if lane in SMALL_SERVERS or lane.startswith(PLATFORM) else DEFAULT_IN_FLIGHT
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:

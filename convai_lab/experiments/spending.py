@@ -6,6 +6,7 @@ Every request counts: of agents, simulated users and judges, answered, cut off o
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from convai_lab.errors import ConvaiLabError, InvalidValueError
@@ -42,9 +43,10 @@ class Spending:
         else:
             self.usd += usd
 
-    def add_usd(self, usd: float) -> None:
+    def add_usd(self, usd: float, *, calls: int = 0, unpriced: Iterable[str] = ()) -> None:
         """Count what somebody else has priced."""
-        self.usd += usd
+        self.usd, self.calls = self.usd + usd, self.calls + calls
+        self.unpriced.update(unpriced)
 
     @property
     def left(self) -> float:
