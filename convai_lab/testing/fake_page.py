@@ -28,7 +28,7 @@ LOUD_DBFS = -40.0
 class FakePage:
     """A page in a thread of its own; a context manager that leaves nothing behind.
 
-    `send` gets its signalling. `is_deaf` gives it no address at all, so that it never connects.
+    `send` gets its signalling. `is_deaf` keeps every address from it and its own to itself: it never connects.
     """
 
     def __init__(self, send: Callable[[dict[str, Any]], None], *, is_deaf: bool = False) -> None:
@@ -83,7 +83,7 @@ class FakePage:
     async def _take(self, message: Mapping[str, Any]) -> None:
         if message.get("type") == "join":
             await self._offer(str(message["room_id"]))
-        elif message.get("to") == ROOM_ID and isinstance(sdp := message.get("sdp"), Mapping):
+        elif not self._is_deaf and message.get("to") == ROOM_ID and isinstance(sdp := message.get("sdp"), Mapping):
             rtc = load_aiortc()
             await self._connection.setRemoteDescription(rtc.RTCSessionDescription(sdp["sdp"], sdp["type"]))
 
