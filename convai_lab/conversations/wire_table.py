@@ -101,10 +101,13 @@ def write_fields(
     values: Mapping[str, Any], rows: Sequence[Row], extra: Mapping[str, Any], defaults: Defaults = no_defaults
 ) -> dict[str, Any]:
     """Return the platform's JSON: what we do not know in its place, our `values` over it, defaults beside it."""
-    doc: dict[str, Any] = copied(extra)
+    blank = _NOTHING if extra else _blank_of(rows)
+    doc: dict[str, Any] = copied(extra or blank.doc)
     own: dict[str, Any] = {}
     for row in rows:
         wanted = values[row.field]
+        if wanted is row.default and row.field in blank.fields:
+            continue
         if not row.path:
             if not _same(row.default, wanted):
                 own[row.field] = row.own(wanted)
@@ -120,6 +123,30 @@ def write_fields(
         unknown = doc.get(OURS)
         doc[OURS] = {**(unknown if isinstance(unknown, dict) else {}), **own}
     return doc
+
+
+class _Blank(NamedTuple):
+    """What most of an object says, made once: the JSON of its defaults, and the fields that are read back from it."""
+
+    rows: Sequence[Row]
+    doc: Mapping[str, Any]
+    fields: frozenset[str]
+
+
+_NOTHING = _Blank((), {}, frozenset())
+_blanks: dict[int, _Blank] = {}
+"""By the identity of the rows, which stay."""
+
+
+def _blank_of(rows: Sequence[Row]) -> _Blank:
+    if id(rows) not in _blanks:
+        doc: dict[str, Any] = {}
+        for row in rows:
+            if row.path:
+                _put(doc, row.path, None if row.required else row.write(row.default))
+        same = (row.field for row in rows if not row.required and _same(_quietly(doc, row), row.default))
+        _blanks[id(rows)] = _Blank(rows, doc, frozenset(same))
+    return _blanks[id(rows)]
 
 
 def dig(doc: Any, path: Sequence[str]) -> Any:
