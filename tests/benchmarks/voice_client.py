@@ -136,8 +136,11 @@ def percentile(values: Sequence[float], share: float) -> float:
 def serve_platform(**options: Any) -> None:
     """Serve a platform until terminated; prints its URL."""
     from convai_lab.server.run import Options, PlatformServer
+    from convai_lab.server.warm_up import keep_what_stays, load_voice
     from convai_lab.settings import Secret
 
+    load_voice()
+    keep_what_stays()
     server = PlatformServer(Options(port=0, api_key=Secret(KEY)), **options)
     server.run(when_ready=lambda running: print(running.url, flush=True))
 
