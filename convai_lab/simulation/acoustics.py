@@ -15,6 +15,8 @@ from convai_lab.errors import InvalidValueError
 from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, gain, mix, noise, silence
 
 SEEDS_APART = 1_000_003
+CONCEALMENT_DB = -3.0
+"""In place of a lost frame the one before is heard again, so much softer, as receivers do it."""
 _RANGES = {
     "noise_dbfs": (-90.0, 0.0),
     "gain_db": (-60.0, 40.0),
@@ -31,7 +33,7 @@ class Acoustics:
     Args:
         noise_dbfs: White noise at this level below full scale, all the time; None is quiet.
         gain_db: The caller is so much louder, or softer below zero; what does not fit is clipped.
-        packet_loss: The share of frames that get lost; silence is heard in their place.
+        packet_loss: The share of frames that get lost; the frame before is heard again instead, a little softer.
         delay_ms: Every frame arrives so much later.
         jitter_ms: And up to so much later still, differently for every frame, never out of order.
 
@@ -97,6 +99,7 @@ class AcousticLine:
     def __init__(self, acoustics: Acoustics, seed: int) -> None:
         self.acoustics = acoustics
         self._seed, self._frames, self._last = seed, 0, 0.0
+        self._heard = silence(FRAME_MS / 1000)
         self._chance = random.Random(f"line/{seed}")  # noqa: S311 - repeatable on purpose
 
     @property
@@ -119,7 +122,8 @@ class AcousticLine:
             sound = noise(FRAME_MS / 1000, dbfs=line.noise_dbfs, seed=self._seed * SEEDS_APART + self._frames)
             frame = mix(frame, sound)
         if line.packet_loss and self._chance.random() < line.packet_loss:
-            frame = silence(FRAME_MS / 1000)
+            frame = gain(self._heard, CONCEALMENT_DB)
+        self._heard = frame
         later = line.delay_ms + (self._chance.uniform(0, line.jitter_ms) if line.jitter_ms else 0.0)
         self._last = max(self._last, at + later / 1000)
         return Arrival(frame, self._last)

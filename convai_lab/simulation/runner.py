@@ -108,7 +108,6 @@ def new_conversation(agent: Agent, scenario: Scenario, *, seed: int, conversatio
         turns=scenario.history,
         variables=scenario.variables,
         tags=scenario.tags,
-        language=scenario.language,
     )
 
 
@@ -134,10 +133,7 @@ class _Run:
             if move.text is None:
                 return move.stop or "script_over"
             self._loop.user_said(move.text)
-            turns += 1
-            if turns >= self._scenario.max_turns and not move.stop:
-                return "max_turns"
-            turns += 1
+            turns += 2  # what the caller says is always answered
             if ended := await self._answered():
                 return ended
             if move.stop:

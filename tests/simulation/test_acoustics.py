@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from convai_lab.errors import InvalidValueError
-from convai_lab.simulation.acoustics import AcousticLine, Acoustics, find_acoustics
-from convai_lab.voice.audio import FRAME_BYTES, rms_dbfs, silence, tone
+from convai_lab.simulation.acoustics import CONCEALMENT_DB, AcousticLine, Acoustics, find_acoustics
+from convai_lab.voice.audio import FRAME_BYTES, gain, noise, rms_dbfs, silence, tone
 
 SOUND = tone(440, 1.01, dbfs=-20)
 BAD = Acoustics(noise_dbfs=-40, gain_db=-6, packet_loss=0.2)
@@ -30,12 +30,16 @@ def test_levels_are_what_is_asked_for() -> None:
     assert rms_dbfs(Acoustics(gain_db=-12).apply(SOUND)) == pytest.approx(rms_dbfs(SOUND) - 12, abs=0.2)
 
 
-def test_so_many_frames_are_lost_as_asked_for_and_silence_is_in_their_place() -> None:
-    sound = tone(440, 20, dbfs=-20)
-    lossy = Acoustics(packet_loss=0.3).apply(sound, seed=1)
-    frames = [lossy[at : at + FRAME_BYTES] for at in range(0, len(lossy), FRAME_BYTES)]
-    lost = sum(frame == bytes(FRAME_BYTES) for frame in frames) / len(frames)
-    assert 0.25 < lost < 0.35
+def frames(pcm: bytes) -> list[bytes]:
+    return [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES)]
+
+
+def test_so_many_frames_are_lost_as_asked_for_and_the_one_before_is_heard_softer_again() -> None:
+    sound = noise(20, dbfs=-20, seed=5)
+    before, after = frames(sound), frames(Acoustics(packet_loss=0.3).apply(sound, seed=1))
+    lost = [n for n in range(1, len(before)) if before[n] != after[n]]
+    assert 0.25 < len(lost) / len(before) < 0.35
+    assert all(after[n] == gain(after[n - 1], CONCEALMENT_DB) for n in lost)
     assert Acoustics(packet_loss=1.0).apply(sound) == bytes(len(sound))
 
 

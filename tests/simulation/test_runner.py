@@ -67,6 +67,16 @@ def test_it_ends_after_so_many_turns(hold: Any) -> None:
     assert (held.ended_by, held.conversation.ended_by) == ("max_turns", "system")
 
 
+def test_the_callers_last_words_are_answered(hold: Any) -> None:
+    assert texts(hold({**TWO_LINES, "max_turns": 1}, "Here.")) == ["Hello?", ASK["opening"], "Here."]
+
+
+def test_the_language_of_the_caller_is_not_told_to_the_agent(hold: Any) -> None:
+    llm = FakeLLM(["Ja."])
+    hold({**ASK, "language": "de"}, llm=llm)
+    assert "'de'" not in llm.requests[0].messages[0].content
+
+
 def test_the_agent_can_end_it(hold: Any) -> None:
     held = hold(TWO_LINES, [[call("end_call", reason="done", message="Bye.")]])
     assert (held.ended_by, held.conversation.end_reason, held.conversation.ended_by) == ("agent", "end_call", "agent")
