@@ -58,6 +58,8 @@ class RunFacts:
     price_date: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     stopped: Stopped | None = None
+    stop: Literal["decided"] | None = None
+    """``decided``: it was looked at after every scenario, so that an ordinary p value would flatter it."""
     notes: tuple[str, ...] = ()
     """Sentences for whoever reads the results: what was left out, and how to go on."""
     source: str = ""
