@@ -176,6 +176,7 @@ class Undertaking:
             price_date=_price_date() if spending.usd else None,
             versions=_versions(),
             stopped=stopped,
+            stop=request.stop,
             notes=(*self.notes, *self._stop_notes(len(trials), stopped), *_grading_notes(trials)),
             source=self.scenarios.source,
             journal=str(self.journal.path),

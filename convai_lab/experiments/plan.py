@@ -7,6 +7,7 @@ of a trial says what matters to it and nothing else: an edit makes new keys only
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -27,6 +28,7 @@ FORMAT = 1
 MOST_TRIALS = 1_000_000
 SEED_BITS = 31
 """Vendors take seeds of 32 bits with a sign."""
+PLAIN = (str, bytes, int, float, bool, tuple, list, dict)
 NOT_CONTENT = ("name", "tags", "metadata", "agent_id", "version_id")
 """Keys of an agent's wire form that change nothing in what it says."""
 
@@ -127,12 +129,22 @@ def _repeats(scenario: Scenario, trial: int, seed: int) -> int:
 
 
 def _code_mark(function: Callable[..., Any]) -> str:
-    """Return a mark of what a function does, as far as its own code says; not where it stands."""
-    code = getattr(getattr(function, "__wrapped__", function), "__code__", None)
+    """Return a mark of what a function does: its code, and the plain values it uses from around it."""
+    code = getattr(inspect.unwrap(function), "__code__", None)
     if not isinstance(code, CodeType):
         return getattr(function, "__qualname__", type(function).__name__)
-    defaults = (getattr(function, "__defaults__", None), getattr(function, "__kwdefaults__", None))
-    return _digest(repr((_plain_code(code), defaults)))
+    inner = inspect.unwrap(function)
+    around = dict(zip(code.co_freevars, map(_content, inner.__closure__ or ()), strict=False))
+    around |= {name: inner.__globals__.get(name) for name in code.co_names}
+    used = {name: value for name, value in sorted(around.items()) if isinstance(value, PLAIN)}
+    return _digest(repr((_plain_code(code), inner.__defaults__, inner.__kwdefaults__, used)))
+
+
+def _content(cell: Any) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:  # not filled yet
+        return None
 
 
 def _plain_code(code: CodeType) -> tuple[Any, ...]:
