@@ -62,10 +62,10 @@ def test_the_same_seed_gives_the_same_call_and_another_line_another_one(agent: A
     line = Acoustics(noise_dbfs=-45, packet_loss=0.1, delay_ms=80, jitter_ms=30)
 
     def told(seed: int, acoustics: Acoustics | None) -> str:
-        return repr(held(agent, LATE, lambda _: "What is the order number?", seed=seed, acoustics=acoustics))
+        done = held(agent, LATE, lambda _: "What is the order number?", seed=seed, acoustics=acoustics)
+        return repr((done, done.conversation.turns, done.conversation.to_dict()))
 
     assert told(1, line) == told(1, line)
-    assert told(1, line).replace("seed=1", "") != told(2, line).replace("seed=2", "")
     assert told(1, None) != told(1, line)
 
 
