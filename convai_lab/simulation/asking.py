@@ -137,7 +137,8 @@ def wrong_value(text: str, key: str, facts: Mapping[str, str]) -> str | None:
     if not any(word in text.lower() for word in key.split("_")):
         return None
     known = {other.lower() for other in facts.values()}
-    alike = [word for word in re.findall(r"[\w-]*\d[\w-]*", text) if _form(word) == _form(value)]
+    words = (word for word in re.findall(r"[\w-]+", text) if len(word) == len(value))
+    alike = [word for word in words if _form(word) == _form(value)]
     return next((word for word in alike if word.lower() not in known), None)
 
 

@@ -20,6 +20,8 @@ from convai_lab.simulation.simulated_user import Move, Stop, user_turns
 from convai_lab.simulation.wording import worded
 
 MAX_CORRECTIONS = 2
+MAX_HEARD_CHARS = 20_000
+"""Nobody listens longer."""
 CONFIRMATIONS = ("confirmation", "second_confirmation")
 TALKS_BACK = ("goodbye", "thank")
 """A goal that names one of these is not over before the caller has said goodbye."""
@@ -77,7 +79,7 @@ def _exchanges(turns: tuple[Turn, ...]) -> Iterator[list[Turn]]:
 
 
 def _heard(turn: Turn) -> str:
-    return turn.text if turn.text_heard is None else turn.text_heard
+    return (turn.text if turn.text_heard is None else turn.text_heard)[:MAX_HEARD_CHARS]
 
 
 class _Memory:

@@ -125,6 +125,8 @@ class _Run:
         """Let both sides speak in turn until one of them ends it."""
         if not await self._opened():
             return "agent_fault"
+        if self._is_agents_turn() and (ended := await self._answered()):
+            return ended
         turns = 0
         while turns < self._scenario.max_turns:
             move = await self._moves.next()
@@ -139,6 +141,11 @@ class _Run:
             if move.stop:
                 return move.stop
         return "max_turns"
+
+    def _is_agents_turn(self) -> bool:
+        """Say whether the history ends with words of the caller that wait for an answer."""
+        history = self._scenario.history
+        return bool(history) and history[-1].role == "user" and not self._scenario.opening
 
     async def result(self, ended_by: Ending) -> SimulatedConversation:
         """Close the record and return all that is known."""

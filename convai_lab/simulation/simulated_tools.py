@@ -120,22 +120,25 @@ class ToolDesk:
             return self._noted(call, TRANSFERRED, by="platform")
         return self._noted(call, DONE, by="platform")
 
-    async def by_function(self, call: ToolCall, _timeout_secs: float) -> ToolResult:
-        """Run the Python function of a client tool in a thread."""
+    async def by_function(self, call: ToolCall, timeout_secs: float) -> ToolResult:
+        """Run the Python function of a client tool in a thread; its time is real, and invented time stands still."""
         tool = self._tools.get(call.name) or registered_tool(call.name)
         if tool is None:
             why = "it has no mock and no Python function here: give it `mocks`, or define its @tool"
             self._refused(call, why)
             raise ToolNotAvailableError(why, tool=call.name)
-        context = contextvars.copy_context()
-        loop = asyncio.get_running_loop()
-        arguments = dict(call.arguments)
         try:
-            value = await loop.run_in_executor(self._executor, lambda: context.run(run_tool, tool, arguments))
-        except ToolError as error:
-            self._noted(call, str(error), is_error=True, by="function")
+            value = await self._clock.outside(lambda: self._run(tool, call, timeout_secs), took=0.0)
+        except (ToolError, TimeoutError) as error:
+            self._noted(call, str(error) or "no answer in time", is_error=True, by="function")
             raise
         return self._noted(call, value, by="function")
+
+    async def _run(self, tool: ClientTool, call: ToolCall, timeout_secs: float) -> str:
+        context, arguments = contextvars.copy_context(), dict(call.arguments)
+        async with asyncio.timeout(timeout_secs):
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._executor, lambda: context.run(run_tool, tool, arguments))
 
     def webhook(self, tool: WebhookTool, call: ToolCall) -> ToolFault:
         """Return the fault of a webhook that no mock stands in for."""

@@ -67,6 +67,11 @@ def test_a_question_it_cannot_answer_counts_too() -> None:
     assert after(*["What colour is it?"] * 3).stop == "gave_up"
 
 
+@pytest.mark.parametrize("said", ["a" * 200_000, "1" * 200_000, "order ? " * 50_000, "\n" * 200_000, "\x00\ud800", ""])
+def test_nothing_an_agent_says_is_too_much_for_it(said: str) -> None:
+    assert after(said, said) == after(said, said)
+
+
 def test_patience_is_the_personas() -> None:
     hurried = Scenario(id="s", opening="Hi", goal="Learn.", facts=FACTS, persona="hurried")
     assert after(*["What is your order number?"] * 2, scenario=hurried).stop == "gave_up"

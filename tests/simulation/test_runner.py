@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.tools import WebhookTool, tool
+from convai_lab.agents.tools import ClientTool, WebhookTool, tool
 from convai_lab.clock import SystemClock, VirtualClock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ProviderRateLimitError
 from convai_lab.providers.base import ChatRequest, LLMEvent, TextDelta
 from convai_lab.simulation.runner import SimulatedConversation, run_conversation
 from convai_lab.simulation.scenario import Scenario
+from convai_lab.simulation.simulated_tools import ToolDesk
 from convai_lab.simulation.simulated_user import Move, ScriptedUser
 from convai_lab.testing.fake_llm import FakeLLM, Reply, call
 
@@ -59,6 +61,11 @@ def test_a_conversation_goes_on_from_its_history(hold: Any) -> None:
     held = hold({**ASK, "history": said}, llm=llm)
     assert texts(held) == ["Hi", "How can I help?", "Where is my order 1234?", "It ships tomorrow."]
     assert [m.content for m in llm.requests[0].messages][1:4] == ["Hi", "How can I help?", "Where is my order 1234?"]
+
+
+def test_a_history_that_ends_with_the_caller_is_answered_first(hold: Any) -> None:
+    held = hold({"id": "s", "goal": "g", "history": [{"user": "Hi"}], "lines": ["Thanks."]}, ["Yes?", "Bye."])
+    assert texts(held) == ["Hi", "Yes?", "Thanks.", "Bye."]
 
 
 def test_it_ends_after_so_many_turns(hold: Any) -> None:
@@ -153,6 +160,16 @@ def test_functions_answer_tools_without_mocks_and_what_they_raise_is_the_tools_f
     assert held.tool_state.calls[0].by == "function"
     assert [(f.party, f.reason) for f in held.faults] == [("tool", "tool_error")]
     assert "ZeroDivisionError: by zero" in held.faults[0].detail
+
+
+def test_a_function_that_hangs_is_a_time_out_also_in_invented_time() -> None:
+    clock, release = VirtualClock(), threading.Event()
+    hangs = ClientTool(name="hangs", function=lambda: release.wait())
+    desk = ToolDesk(mocks={}, state={}, tools={"hangs": hangs}, executor=None, clock=clock)
+    with pytest.raises(TimeoutError):
+        clock.run(desk.by_function(call("hangs"), 0.01))
+    release.set()
+    assert desk.calls[0].is_error
 
 
 def test_a_tool_that_nobody_answers_is_told_with_the_remedy_and_nothing_outside_is_called(hold: Any) -> None:
