@@ -227,17 +227,44 @@ class Workspace:
         _check_new(continue_from)
         return LiveSession(self._live, background.run(self._live.prepared(opening)), opening, on_event)
 
+    @overload
     async def astart_session(
         self,
         agent: AgentRef,
         *,
+        voice: Literal[False] = False,
         variables: Mapping[str, Any] | None = None,
         continue_from: ConversationRef | None = None,
         user_id: str | None = None,
-    ) -> Session:
-        """Do what `start_session` does in text, awaited; use `asay`, `acontext` and `aend` on it."""
+    ) -> Session: ...
+
+    @overload
+    async def astart_session(
+        self,
+        agent: AgentRef,
+        *,
+        voice: Literal[True],
+        variables: Mapping[str, Any] | None = None,
+        on_event: OnLiveEvent | None = None,
+        user_id: str | None = None,
+    ) -> LiveSession: ...
+
+    async def astart_session(
+        self,
+        agent: AgentRef,
+        *,
+        voice: bool = False,
+        variables: Mapping[str, Any] | None = None,
+        continue_from: ConversationRef | None = None,
+        on_event: OnLiveEvent | None = None,
+        user_id: str | None = None,
+    ) -> Session | LiveSession:
+        """Do what `start_session` does, awaited; in text, use `asay`, `acontext` and `aend` on it."""
         opening = Opening(agent, variables, continue_from, user_id)
-        return await Session(self._line, opening, BlockingCaller()).astart()
+        if not voice:
+            return await Session(self._line, opening, BlockingCaller()).astart()
+        _check_new(continue_from)
+        return LiveSession(self._live, await background_twin(self._live.prepared(opening)), opening, on_event)
 
     def undo(self, conversation: ConversationRef) -> Conversation:
         """Take back the last exchange of a conversation, and return what remains.

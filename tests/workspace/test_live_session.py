@@ -287,6 +287,13 @@ def test_waiting_has_a_limit_and_can_be_awaited_on_any_loop(platform: StubPlatfo
     with pytest.raises(TimeoutError, match="the session is still listening"):
         session.wait(0.05)
 
+    async def opened_here() -> Any:
+        again = await platform.workspace.astart_session(session.agent, voice=True)
+        again.end()
+        return await again.ended()
+
+    assert asyncio.run(opened_here()).turns == ()
+
     async def awaited() -> Any:
         waiting = asyncio.create_task(session.ended())
         await asyncio.sleep(0)
