@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.plain_json import shown
 from convai_lab.agents.tools import ClientTool, SystemTool, Tool, WebhookTool
+from convai_lab.dialogue.outside_text import cut
 from convai_lab.errors import InvalidConfigError, InvalidValueError
 from convai_lab.evaluation.checks import parse_checks
 from convai_lab.simulation.scenario import Scenario, ScenarioSet
@@ -18,6 +19,7 @@ from convai_lab.simulation.scenario_text import read_rows
 from convai_lab.simulation.tool_mocks import Mock, tool_mocks
 
 MAX_SCENARIOS = 100_000
+MAX_TOLD_CHARS = 600
 SET_KEYS = ("agent", "scenarios")
 
 Mocks = Mapping[str, tuple[Mock, ...]]
@@ -219,7 +221,7 @@ def _tool(value: Any, where: str) -> Tool:
 
 def placed(error: InvalidValueError, where: str) -> InvalidValueError:
     """Return the error with the place it was found at before its own words."""
-    told = InvalidValueError(f"{error}", field=where)
+    told = InvalidValueError(cut(" ".join(f"{error}".split()), MAX_TOLD_CHARS), field=where)
     told.field = error.field or where
     return told
 
