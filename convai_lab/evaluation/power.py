@@ -61,12 +61,18 @@ def _chi_law(df: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return points and weights of the estimated spread over the true one, by Gauss and Legendre."""
     half = 12 / sqrt(2 * df)
     start, stop = max(0.0, 1 - half), 1 + half
-    points, weights = np.polynomial.legendre.leggauss(_NODES)
+    points, weights = _nodes()
     scale = (stop - start) / 2 * points + (stop + start) / 2
     constant = log(2) + df / 2 * log(df / 2) - lgamma(df / 2)
     density = np.exp(constant + (df - 1) * np.log(scale) - df * scale**2 / 2)
     mass = weights * density
     return scale, mass / mass.sum()
+
+
+@lru_cache(maxsize=1)
+def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    points, weights = np.polynomial.legendre.leggauss(_NODES)
+    return points, weights
 
 
 def minimum_detectable_difference(
