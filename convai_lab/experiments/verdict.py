@@ -97,14 +97,24 @@ def _sentence(comparison: Comparison, chosen: Contest, found: Sequence[Contest])
 
 def _others(chosen: Contest, found: Sequence[Contest]) -> str:
     """Say in a few words what came of the other challengers."""
-    words = {"better": "also better", "worse": "worse", "tied": "tied with it", "unknown": "not known"}
     parts = []
     for outcome in _ORDER:
         names = [c.challenger for c in found if c is not chosen and c.verdict.outcome == outcome]
         if names:
-            also = "also worse" if outcome == chosen.verdict.outcome == "worse" else words[outcome]
-            parts.append(f"{_listed(names)} {'is' if len(names) == 1 else 'are'} {also}")
-    return f"; beside {chosen.baseline}, {', '.join(parts)}" if parts else ""
+            parts.append(_also(_listed(names), outcome, chosen, one=len(names) == 1))
+    return f"; {', '.join(parts)}" if parts else ""
+
+
+def _also(names: str, outcome: Outcome, chosen: Contest, *, one: bool) -> str:
+    also = "also " if outcome == chosen.verdict.outcome else ""
+    match outcome:
+        case "better":
+            return f"{names} {also}beat{'s' if one else ''} {chosen.baseline}"
+        case "worse":
+            return f"{names} {also}lose{'s' if one else ''} to {chosen.baseline}"
+        case "tied":
+            return f"{names} {'is' if one else 'are'} tied with {chosen.baseline}"
+    return f"of {names} it is not known"
 
 
 def _listed(names: Sequence[str]) -> str:
