@@ -2,8 +2,9 @@
 
 Each beside the bare engine in this process: pocketsphinx's decoder on the same audio and model, with nothing else
 (one call with all the audio, then the end), and libespeak-ng up to its first callback. The difference is what our
-processes, frames and sections cost. `domain` has the sentences as phrases, `full` none: general English. Sentences are spoken by an embedded voice and fed as fast as they are taken;
-only the time from `finish` on counts, after all that was fed has been heard. Ratios are of medians, taken in turns.
+processes, frames and sections cost. `domain` has the sentences as phrases, `full` has none: general English. The
+sentences are spoken by an embedded voice and fed as fast as they are taken; only the time from `finish` on counts,
+after all that was fed has been heard. Ratios are of medians, taken in turns.
 
 `python tests/benchmarks/offline_speech.py [--rounds 5]` prints one line of JSON; it takes a minute.
 """

@@ -261,14 +261,14 @@ class PocketsphinxStream:
         self._connection.send({"op": op, "id": self._stream})
 
     def _fail(self, error: ProviderError) -> None:
+        self._forget()  # first, so that whoever waits finds the process with one stream less
         if not self._final.done():
             self._final.set_exception(error)
-        self._forget()
 
     def _end(self, final: Final) -> None:
+        self._forget()  # first, so that whoever waits finds the process with one stream less
         if not self._final.done():
             self._final.set_result(final)
-        self._forget()
 
     def _forget(self) -> None:
         self._connection.forget(self._stream)
