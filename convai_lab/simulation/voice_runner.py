@@ -7,6 +7,7 @@ recognised, answered and spoken. By default the engines are stubs that speak in 
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -34,7 +35,10 @@ from convai_lab.voice.session import HUNG_UP, VoiceSession
 
 CALLER_VOICE = "caller"
 NOBODY = Persona(name="caller")
+LONGEST_PHRASE = 120
 SPOKEN_FAULT = "speech"
+
+_CODE = re.compile(r"(?<!\d)(?!(?:19|20)\d\d(?!\d))\d{3,}")
 
 Engines = SpeechEngines | Callable[[Clock], SpeechEngines]
 
@@ -50,7 +54,7 @@ async def run_voice_conversation(
     tools: Mapping[str, ClientTool] | None = None,
     tool_executor: Executor | None = None,
     conversation_id: str | None = None,
-    engines: Engines | None = None,
+    engines: Engines | str | None = None,
     caller_tts: TTS | None = None,
     acoustics: Acoustics | Mapping[str, Any] | None = None,
     recording: Recording | None = None,
@@ -61,12 +65,16 @@ async def run_voice_conversation(
     `run_conversation` has mean the same here.
 
     Args:
-        engines: What the agent hears and speaks with; a function makes them for the clock. Stubs, when None.
+        engines: What the agent hears and speaks with; a function makes them for the clock, and a name is a voice
+            platform, such as ``offline`` for the embedded ones, which then expect what the scenario says. Stubs, when
+            None.
         caller_tts: The caller's voice; that of the engines, when None.
         acoustics: The caller's surroundings and line; a persona's background noise is added where there is none.
         recording: Where the call is recorded.
     """
-    speech = engines(clock) if callable(engines) else engines or stub_engines(clock)
+    if isinstance(engines, str):
+        agent = expecting(agent, scenario)
+    speech = _engines(engines, agent, clock)
     persona = scenario.persona or NOBODY
     desk = ToolDesk.of(agent, scenario, tools=tools, executor=tool_executor, clock=clock)
     started = new_conversation(
@@ -89,18 +97,34 @@ async def run_voice_conversation(
         recording=recording,
     )
     moves = CallerMoves(loop, scenario, user, clock)
-    voice = CallerVoice(caller_tts or speech.tts, persona)
+    voice = CallerVoice(caller_tts or speech.tts, persona, agent_voice=agent.voice)
     call = _Call(session, loop, phone, moves, desk, voice, persona, clock)
     return await call.hold()
+
+
+def expecting(agent: Agent, scenario: Scenario) -> Agent:
+    """Return the agent with the caller's words of a scenario among those that its recogniser expects."""
+    told = (scenario.opening, *scenario.lines, *scenario.facts.values())
+    phrases = [digit_by_digit(text) for text in told if text and len(text) <= LONGEST_PHRASE]
+    return agent.with_changes(expected_phrases=tuple(dict.fromkeys((*agent.expected_phrases, *phrases))))
+
+
+def digit_by_digit(text: str) -> str:
+    """Return a text with its codes and numbers as callers say them; years stay whole.
+
+    Example:
+        >>> digit_by_digit("It is order A-7710 from 2026.")
+        'It is order A-7 7 1 0 from 2026.'
+    """
+    return _CODE.sub(lambda match: " ".join(match[0]), text)
 
 
 class CallerVoice:
     """Speaks for the caller: a text in, sound at the session's rate out."""
 
-    def __init__(self, tts: TTS, persona: Persona) -> None:
+    def __init__(self, tts: TTS, persona: Persona, *, agent_voice: str) -> None:
         self._tts, self._speed = tts, persona.speed
-        voices = tts.capabilities.voices
-        self._voice = persona.voice or (CALLER_VOICE if isinstance(tts, StubTTS) or not voices else voices[-1])
+        self._voice = persona.voice or _callers_voice(tts, agent_voice)
 
     async def say(self, text: str) -> bytes:
         """Return a text as it is spoken.
@@ -109,6 +133,7 @@ class CallerVoice:
             ProviderError: The engine failed.
         """
         pieces = []
+        text = text if isinstance(self._tts, StubTTS) else digit_by_digit(text)
         async for piece in self._tts.synthesize(text, voice=self._voice, speed=self._speed):
             if isinstance(piece, AudioChunk):
                 pieces.append(piece.pcm)
@@ -233,6 +258,23 @@ class _Call:
         if conversation.end_reason == SILENCE:
             return "silence"
         return self._stopped or ("provider_fault" if faults else "script_over")
+
+
+def _engines(given: Engines | str | None, agent: Agent, clock: Clock) -> SpeechEngines:
+    if isinstance(given, str):
+        from convai_lab.providers.speech import default_engines
+
+        return default_engines(agent, clock=clock, voice_platform=given)
+    return given(clock) if callable(given) else given or stub_engines(clock)
+
+
+def _callers_voice(tts: TTS, agent_voice: str) -> str:
+    """Return a voice that is not the agent's, if the engine has another; the second is often the clearest."""
+    if isinstance(tts, StubTTS):
+        return CALLER_VOICE
+    voices = tts.capabilities.voices
+    others = [voice for voice in (*voices[1:], *voices[:1]) if voice != agent_voice]
+    return next(iter(others or voices), "")
 
 
 def _surroundings(given: Acoustics | Mapping[str, Any] | None, persona: Persona) -> Acoustics:

@@ -17,7 +17,7 @@ from convai_lab.simulation.acoustics import Acoustics
 from convai_lab.simulation.runner import SimulatedConversation
 from convai_lab.simulation.scenario import Scenario
 from convai_lab.simulation.simulated_user import find_user
-from convai_lab.simulation.voice_runner import run_voice_conversation
+from convai_lab.simulation.voice_runner import expecting, run_voice_conversation
 from convai_lab.testing.fake_llm import FakeLLM, Reply, call
 
 FACTS = {"order_number": "1234"}
@@ -171,3 +171,15 @@ def test_cancelled_a_call_is_raised_and_leaves_no_task(agent: Agent) -> None:
         assert asyncio.all_tasks() == before
 
     clock.run(main())
+
+
+def test_engines_are_found_by_the_name_of_their_platform(agent: Agent) -> None:
+    done = held(agent, LATE, ["What is the order number?", "It comes tomorrow."], engines="stub")
+    assert ("user", "1234") in said(done) or ("user", "1 2 3 4") in said(done)
+    with pytest.raises(InvalidValueError, match="voice_platform"):
+        held(agent, LATE, [], engines="nowhere")
+
+
+def test_a_recogniser_may_expect_what_the_scenario_says(agent: Agent) -> None:
+    expecting_it = expecting(agent.with_changes(expected_phrases=("hello",)), LATE)
+    assert expecting_it.expected_phrases == ("hello", "Where is my parcel", "1 2 3 4")
