@@ -147,10 +147,15 @@ class Call {
     return sender?.replaceTrack(stream.getAudioTracks()[0]);
   }
 
-  /** The widgets of the call go away: they must not try to tell the kernel so, which knows. */
-  async silence() {
-    const peers = await Promise.all([...this.members].map((member) => this.room.peers[member]));
-    [this.room, ...peers].forEach((widget) => widget && (widget.save_changes = () => {}));
+  /** Return the ids of the widgets that ipywebrtc made for the call, which the kernel is to close; silence them. */
+  async made() {
+    const isHeard = this.sink.srcObject !== null; // then ipywebrtc makes a stream too, sooner or later
+    const peers = (await Promise.all([...this.members].map((member) => this.room.peers[member]))).filter(Boolean);
+    for (let i = 0; i < 20 && isHeard && peers.some((peer) => !peer.get("stream_remote")); i++) await after(25);
+    const widgets = peers.flatMap((peer) => [peer, peer.get("stream_remote")]).filter(Boolean);
+    const isHere = (widget) => typeof widget !== "string"; // what came back from the kernel is a name only
+    [this.room, ...widgets].filter(isHere).forEach((widget) => (widget.save_changes = () => {}));
+    return widgets.map((widget) => (isHere(widget) ? widget.model_id : widget.replace("IPY_MODEL_", "")));
   }
 
   close() {
@@ -255,6 +260,7 @@ class SoundLine {
     this.model = model;
     this.microphone = new Microphone(model);
     this.meters = {};
+    this.made = [];
     this.send = (content, buffers) => model.send(content, undefined, buffers);
     this.orders = {
       start: ({ kind }) => this.start(kind),
@@ -265,7 +271,7 @@ class SoundLine {
       signal: ({ message }) => this.call?.take(message),
       audio: (message, [bytes]) => this.channel?.play(message, bytes),
       flush: ({ event_id }) => this.channel?.flush(event_id),
-      close: () => this.close(),
+      close: () => this.leave(),
     };
   }
 
@@ -343,7 +349,9 @@ class SoundLine {
   }
 
   hangUp() {
-    this.call?.close();
+    if (!this.call) return;
+    this.made.push(this.call.made());
+    this.call.close();
     this.call = null;
   }
 
@@ -410,10 +418,14 @@ class SoundLine {
     this.set("levels", { user: this.microphone.isMuted ? 0 : read("user"), agent: read("agent") });
   }
 
+  async leave() {
+    this.close();
+    this.send({ event: "closed", made: (await Promise.all(this.made)).flat() });
+  }
+
   close() {
     clearInterval(this.metering);
     this.metering = null;
-    this.call?.silence();
     this.hangUp();
     this.channel?.close();
     this.microphone.close();

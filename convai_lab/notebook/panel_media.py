@@ -17,6 +17,7 @@ import ipywebrtc
 import traitlets
 from ipywidgets import Widget, widget_serialization
 
+from convai_lab import background
 from convai_lab.workspace.live_events import AgentAudio, Flush, MediaKind, Signal
 from convai_lab.workspace.media_line import MediaLine
 
@@ -25,6 +26,7 @@ CONSTRAINTS = {
     "audio": {"echoCancellation": True, "noiseSuppression": True, "autoGainControl": True},
     "video": False,
 }
+PAGE_CLOSES_WITHIN_SECS = 5.0
 MAX_FRAME_BYTES = 200_000
 MAX_CLIP_BYTES = 20_000_000
 KINDS: Mapping[str, MediaKind] = {
@@ -60,9 +62,7 @@ class PanelMedia(anywidget.AnyWidget):
         self.is_pausing = False
         """Whether a busy cell keeps the page's sound from us: messages come on the thread on which cells run."""
         self._line, self._on_page = line, on_page
-        self._is_shut = False
-        self._made_by_the_page: list[Widget] = []
-        self.room.observe(self._remember, ["peers", "streams"])
+        self._is_shut = self._is_closed = False
         self.recorder.audio.observe(self._recorded, "value")
         self.on_msg(self._arrived)
         hear_beside_cells(self)
@@ -85,20 +85,32 @@ class PanelMedia(anywidget.AnyWidget):
             self.send({"do": "mute", "on": on})
 
     def shut(self) -> None:
-        """Close the microphone, the call and every widget of it; harmless when repeated."""
+        """Close the microphone, the call and every widget of it; harmless when repeated.
+
+        The page closes its own side first, and says what it had made; a page that is gone is not waited for.
+        """
         if self._is_shut:
             return
         self._is_shut = True
-        self.send({"do": "close"})
-        self.room.unobserve_all()
         self.recorder.audio.unobserve_all()
-        parts = [*self._made_by_the_page, self.recorder.audio, self.recorder, self.room, self.camera, self]
-        for widget in dict.fromkeys(parts):
-            close_widget(widget)
+        self.send({"do": "close"})
+        loop = background.loop()
+        loop.call_soon_threadsafe(lambda: loop.call_later(PAGE_CLOSES_WITHIN_SECS, self._close_widgets))
+
+    def _close_widgets(self, made: Sequence[Any] = ()) -> None:
+        if self._is_closed:
+            return
+        self._is_closed = True
+        parts = [*map(_widget, made), *self.room.peers, *self.room.streams, self.recorder.audio]
+        for widget in dict.fromkeys([*parts, self.recorder, self.room, self.camera, self]):
+            if isinstance(widget, Widget):
+                close_widget(widget)
 
     def _arrived(self, _widget: Any, content: Any, buffers: Sequence[Any]) -> None:
         """Take a message of the page; one that is not as we send it is passed over."""
         event = content.get("event") if isinstance(content, Mapping) else None
+        if event == "closed" and self._is_shut:
+            self._close_widgets(content.get("made") or ())
         if self._is_shut or not isinstance(event, str):
             return
         if event == "pcm":
@@ -127,9 +139,6 @@ class PanelMedia(anywidget.AnyWidget):
             self._line.push_clip(clip, f"audio/{self.recorder.format}")
         return None
 
-    def _remember(self, change: Mapping[str, Any]) -> None:
-        self._made_by_the_page += [widget for widget in change["new"] if widget is not self.camera]
-
 
 def hear_beside_cells(widget: Widget) -> None:
     """Let the page's messages to `widget` be handled while a cell runs, where the front end asks for that.
@@ -139,6 +148,11 @@ def hear_beside_cells(widget: Widget) -> None:
     """
     if hasattr(widget.comm, "_reply_subshell_for"):
         widget.comm._reply_subshell_for = lambda _data, asked: asked
+
+
+def _widget(model_id: Any) -> Any:
+    """Return the widget of this id; what is none comes back as it is."""
+    return widget_serialization["from_json"](f"IPY_MODEL_{model_id}", None)
 
 
 def close_widget(widget: Widget) -> None:

@@ -15,7 +15,7 @@ from convai_lab.workspace.live_events import EngineNames
 
 TEXT_CHARS = 4_000
 VALUE_CHARS = 2_000
-TURNS_SHOWN = 20
+TURNS_SHOWN = 30
 """The panel shows the newest turns; all of them are in the transcript below it."""
 
 STAGES = (

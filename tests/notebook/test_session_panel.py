@@ -117,10 +117,10 @@ def test_a_turn_shows_what_was_heard_the_tool_and_where_the_time_went(panel: Ses
 def test_only_the_newest_turns_are_in_the_panel_and_all_in_the_transcript(
     page: None, notebook: Any, live_session: Callable[..., Any]
 ) -> None:
-    session = live_session(AGENT, *[Turn(role="user", text=f"line {i}") for i in range(30)])
+    session = live_session(AGENT, *[Turn(role="user", text=f"line {i}") for i in range(40)])
     panel = SessionPanel(session, keep=lambda _: None)
-    session.happens(live_events.TurnStored(29, session.conversation.turns[-1]))
-    assert [turn["index"] for turn in panel.turns] == list(range(10, 30))
+    session.happens(live_events.TurnStored(39, session.conversation.turns[-1]))
+    assert [turn["index"] for turn in panel.turns] == list(range(10, 40))
 
 
 def test_the_page_gets_signals_sound_and_flushes_in_order(panel: SessionPanel, session: Any) -> None:
@@ -234,7 +234,7 @@ def test_what_the_platform_refuses_is_said(panel: SessionPanel, session: Any) ->
 def test_the_end_shows_why_what_to_copy_and_gives_everything_back(
     panel: SessionPanel, session: Any, kept: list[Conversation]
 ) -> None:
-    before = len(widgets_alive._instances)
+    before, media = len(widgets_alive._instances), panel.media
     panel.comm.page_says({"do": "start", "kind": "auto"})
     session.happens(live_events.StateChanged("ended", "the agent ended the conversation"), state="ended")
     assert panel.status["words"] == "Ended: the agent ended the conversation"
@@ -246,6 +246,7 @@ def test_the_end_shows_why_what_to_copy_and_gives_everything_back(
     assert scenario["opening"] == "where is my order"
     assert scenario["expected_tool_calls"] == ["order_status"]
     assert panel.media is None
+    media.comm.page_says({"event": "closed", "made": [None, "no such widget", media.camera.model_id]})
     assert session.listeners == 0
     assert len(widgets_alive._instances) < before
 
@@ -256,8 +257,10 @@ def test_ten_panels_opened_and_closed_leave_no_widget_and_no_listener(
     def hold() -> int:
         session = live_session(AGENT)
         panel = SessionPanel(session, keep=lambda _: None)
+        media = panel.media
         panel.show()
         session.happens(live_events.StateChanged("ended", "user"), state="ended")
+        media.comm.page_says({"event": "closed", "made": []})
         panel.comm.page_says({"do": "remove"})
         return int(session.listeners)
 
