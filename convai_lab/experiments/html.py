@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from convai_lab.experiments.comparison import Comparison
 
 TEXT = "var(--jp-ui-font-color1,inherit)"
-SOFT = "var(--jp-layout-color2,rgba(127,127,127,.09))"
+SOFT = "rgba(127,127,127,.09)"
 _SMALL = f"font-size:85%;color:{QUIET}"
 _CELL = "padding:.4em .6em;vertical-align:top;white-space:nowrap"
 _LEFT, _RIGHT = f"{_CELL};text-align:left", f"{_CELL};text-align:right;font-variant-numeric:tabular-nums"

@@ -13,7 +13,7 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,14 +127,14 @@ class Gate:
                 free -= 1
 
     def _wake_later(self) -> None:
-        """Look again when the vendor's time is over."""
-        now = self.clock.now()
-        waits = [t - now for t in (self._closed_until, self.requests.until, self.tokens.until) if t > now]
+        """Look again when the vendor's time is over, or at once if it is over already."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if waits and self._waiting:
-            self._timer = asyncio.get_running_loop().call_later(min(waits) + 0.001, self._let_in)
+        now = self.clock.now()
+        waits = [t - now for t in (self._closed_until, self.requests.until, self.tokens.until) if t > now]
+        if self._waiting and (waits or self._is_open()):
+            self._timer = asyncio.get_running_loop().call_later(min(waits, default=0.0) + 0.001, self._let_in)
 
 
 @dataclass
@@ -231,9 +231,12 @@ class PooledLLM:
             await self._enter()
             asking = _Asking(self._gate)
             try:
-                async for event in self._llm.stream(request):
-                    asking.heard(event)
-                    yield event
+                async with contextlib.aclosing(
+                    cast(AsyncGenerator[LLMEvent, None], self._llm.stream(request))
+                ) as events:
+                    async for event in events:
+                        asking.heard(event)
+                        yield event
                 return
             except ProviderError as error:
                 if asking.said or not is_passing(error):
@@ -294,6 +297,10 @@ class _Asking:
             self.done = event
         else:
             self.said += len(str(event.arguments)) + 1
+
+
+def _closing(events: AsyncIterator[LLMEvent]) -> contextlib.AbstractAsyncContextManager[AsyncIterator[LLMEvent]]:
+    return contextlib.aclosing(events) if isinstance(events, AsyncGenerator) else contextlib.nullcontext(events)
 
 
 def _not_counted(since: float | None) -> contextlib.AbstractContextManager[None]:

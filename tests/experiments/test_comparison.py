@@ -321,7 +321,7 @@ def test_a_wrong_option_is_one_sentence_that_names_it(agent: Agent, run: Run, op
 
 
 def test_a_wrong_check_is_named_before_anything_is_held(vendor: FakeVendor, agent: Agent, run: Run) -> None:
-    with pytest.raises(InvalidValueError, match="scenario .s0., check 1"):
+    with pytest.raises(InvalidValueError, match=r"scenario .s0., check 1"):
         run(agent, scenarios(1, checks=[{"sayd": "x"}]))
     assert vendor.requests == []
 
