@@ -42,6 +42,8 @@ on ``live_flush``. Whoever closes the socket ends the session; errors come as an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
@@ -54,26 +56,31 @@ from convai_lab.server.live_frames import read_bridge_frame, read_live_frame
 from convai_lab.server.socket_events import REFUSED, Problem
 from convai_lab.server.socket_wire import Inbox, Outbox
 
+Check = Callable[[Platform, WebSocket], None]
 SESSION_PATH = "/v1/local/session"
 CLOUD_PATH = "/v1/local/cloud_session"
 
 
 async def session_socket(websocket: WebSocket) -> None:
     """Hold a live session with an agent of this platform."""
-    await _serve(websocket, is_cloud=False)
+    await serve(websocket)
 
 
 async def cloud_socket(websocket: WebSocket) -> None:
     """Hold a live session on another platform."""
-    await _serve(websocket, is_cloud=True)
+    await serve(websocket, is_cloud=True)
 
 
-async def _serve(websocket: WebSocket, *, is_cloud: bool) -> None:
+async def serve(websocket: WebSocket, *, is_cloud: bool = False, check: Check | None = None) -> None:
+    """Hold a live session on a socket that is not accepted yet.
+
+    `check` decides instead of the API key who may: it raises a `Refusal`. A page with a one-time token is such a case.
+    """
     from convai_lab.server.live_conversation import LiveOutbox
 
     platform: Platform = websocket.app.state.platform
     try:
-        check_owner(platform, websocket)
+        (check or check_owner)(platform, websocket)
     except Refusal as refusal:
         return await deny(websocket, refusal)
     await websocket.accept()

@@ -88,13 +88,14 @@ class FakePage:
             await self._connection.setRemoteDescription(rtc.RTCSessionDescription(sdp["sdp"], sdp["type"]))
 
     async def _offer(self, to: str) -> None:
-        from convai_lab.voice.webrtc_track import SpeakerTrack
+        from convai_lab.voice.webrtc_track import SpeakerTrack, hear_at_once
 
         await self._close()
         rtc = load_aiortc()
         connection = self._connection = rtc.RTCPeerConnection(rtc.RTCConfiguration(iceServers=[]))
         connection.addTrack(SpeakerTrack(self._microphone, SystemClock()))
         connection.on("track", self._hear)
+        connection.on("track", lambda _: hear_at_once(connection))
         connection.on("connectionstatechange", lambda: self.states.append(connection.connectionState))
         await connection.setLocalDescription(await connection.createOffer())
         sdp = connection.localDescription.sdp

@@ -204,12 +204,13 @@ class WebRTCLine:
     # The connection
 
     def _open(self) -> RTCPeerConnection:
-        from convai_lab.voice.webrtc_track import SpeakerTrack
+        from convai_lab.voice.webrtc_track import SpeakerTrack, hear_at_once
 
         rtc = self._aiortc
         connection: RTCPeerConnection = rtc.RTCPeerConnection(rtc.RTCConfiguration(iceServers=[]))
         connection.addTrack(SpeakerTrack(self.speaker, self._clock))
         connection.on("track", self._hear_track)
+        connection.on("track", lambda _: hear_at_once(connection))
 
         def changed() -> None:
             self._state_of(connection)

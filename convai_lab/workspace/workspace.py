@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
+import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, overload
@@ -57,6 +59,8 @@ class Workspace:
         self.conversations = Conversations(transport)
         self._line = Line(transport, self.agents, self.conversations, bound)
         self._live = LiveLine(transport, self.agents, self.conversations, bound)
+        self._sessions: weakref.WeakValueDictionary[int, LiveSession] = weakref.WeakValueDictionary()
+        self._numbers = itertools.count()
 
     @property
     def platform(self) -> str:
@@ -225,7 +229,7 @@ class Workspace:
         if not voice:
             return Session(self._line, opening, BlockingCaller(on_event)).start()
         _check_new(continue_from)
-        return LiveSession(self._live, background.run(self._live.prepared(opening)), opening, on_event)
+        return self._kept(LiveSession(self._live, background.run(self._live.prepared(opening)), opening, on_event))
 
     @overload
     async def astart_session(
@@ -264,7 +268,13 @@ class Workspace:
         if not voice:
             return await Session(self._line, opening, BlockingCaller()).astart()
         _check_new(continue_from)
-        return LiveSession(self._live, await background_twin(self._live.prepared(opening)), opening, on_event)
+        agent_now = await background_twin(self._live.prepared(opening))
+        return self._kept(LiveSession(self._live, agent_now, opening, on_event))
+
+    @property
+    def open_sessions(self) -> list[LiveSession]:
+        """Return the voice sessions of this workspace that are not over, oldest first."""
+        return [session for session in self._sessions.values() if session.state != "ended"]
 
     def undo(self, conversation: ConversationRef) -> Conversation:
         """Take back the last exchange of a conversation, and return what remains.
@@ -288,6 +298,10 @@ class Workspace:
 
     def __repr__(self) -> str:
         return f"<Workspace on {self.platform}>"
+
+    def _kept(self, session: LiveSession) -> LiveSession:
+        self._sessions[next(self._numbers)] = session
+        return session
 
     async def _undo(self, conversation_id: str) -> Conversation:
         if not await self._transport.is_ours():

@@ -344,10 +344,12 @@ def test_a_session_that_nobody_refers_to_any_more_ends(platform: StubPlatform) -
     made = platform.workspace.agents.create(Agent(name="forgotten", first_message=HELLO))
     session = platform.workspace.start_session(made, voice=True)
     session.media.choose("comm")
+    assert platform.workspace.open_sessions == [session]
     core = session._core
     del session
     gc.collect()
     assert core.wait(10).status == "done"
+    assert platform.workspace.open_sessions == []
 
 
 def test_a_listener_that_fails_disturbs_nobody(
