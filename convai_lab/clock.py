@@ -177,6 +177,12 @@ class VirtualClock:
             self._held -= 1
 
 
+def running_virtual_clock() -> VirtualClock | None:
+    """Return the clock of the event loop that is running, if it is a virtual one."""
+    loop = asyncio.get_running_loop()
+    return loop._virtual if isinstance(loop, _JumpingLoop) else None
+
+
 def _give_turns(turns: Sequence[asyncio.Future[None]]) -> None:
     for turn in turns:
         if not turn.done():

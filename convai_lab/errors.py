@@ -30,7 +30,8 @@ The tree::
         ├── ProviderRequestError      the vendor says the request itself is wrong
         ├── ProviderConnectionError   the vendor could not be reached
         ├── ProviderTimeoutError      the vendor did not answer in time
-        └── ProviderStreamError       the answer was cut, empty, malformed or too large
+        ├── ProviderStreamError       the answer was cut, empty, malformed or too large
+        └── CassetteMissError         a recording that is replayed does not hold this request; says what differs
 """
 
 from __future__ import annotations
@@ -265,3 +266,10 @@ class ProviderTimeoutError(ProviderError):
 
 class ProviderStreamError(ProviderError):
     """The vendor's answer was cut off, empty, malformed, or larger than allowed."""
+
+
+class CassetteMissError(ProviderError):
+    """A cassette that is replayed does not hold this request; the message names the nearest one and the difference."""
+
+    def __init__(self, message: str, *, provider: str = "cassette", model: str = "") -> None:
+        super().__init__(message, provider=provider, model=model)

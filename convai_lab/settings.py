@@ -149,7 +149,7 @@ def key_status() -> dict[str, bool]:
 
 
 def provider_settings() -> dict[str, str]:
-    """Return every key and base URL that is set, to hand to the local platform over its private socket."""
+    """Return every key and base URL that is set, and the cassette, for the local platform's private socket."""
     found: dict[str, str] = {}
     for variable in KEY_VARIABLES:
         if key := find_key(variable):
@@ -157,16 +157,18 @@ def provider_settings() -> dict[str, str]:
     for variable in BASE_URL_VARIABLES:
         if value := setting(variable):
             found[variable] = value
+    if cassette := setting(CASSETTE_VARIABLE):
+        found[CASSETTE_VARIABLE] = os.path.abspath(os.path.expanduser(cassette))  # it may run in another folder
     return found
 
 
 def use_provider_settings(received: Mapping[str, str]) -> None:
-    """Use keys and base URLs received from the notebook, in memory only; replaces the ones received before.
+    """Use keys, base URLs and the cassette received from the notebook, in memory only; replaces those before.
 
     Raises:
         InvalidValueError: A value is not a text.
     """
-    allowed = {*KEY_VARIABLES, *BASE_URL_VARIABLES}
+    allowed = {*KEY_VARIABLES, *BASE_URL_VARIABLES, CASSETTE_VARIABLE}
     for name, value in received.items():
         if name in allowed and not isinstance(value, str):
             raise InvalidValueError("must be a text", field=name)

@@ -43,6 +43,7 @@ SAMPLES: list[ConvaiLabError] = [
     errors.ProviderConnectionError("no", provider="openai"),
     errors.ProviderTimeoutError("no", provider="openai"),
     errors.ProviderStreamError("cut", provider="openai"),
+    errors.CassetteMissError("nothing like it was recorded", model="gpt-4o"),
 ]
 
 

@@ -16,6 +16,7 @@ from convai_lab.agents.agent import CustomLLM
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import InvalidValueError, ModelNotFoundError, NotSupportedError
 from convai_lab.providers.base import LLM
+from convai_lab.providers.cassette import cassette_in_use
 from convai_lab.providers.models import ModelInfo, hosted_names, known_models, model_names
 from convai_lab.providers.refusal import close_names
 from convai_lab.settings import Secret, find_key, remember_secret, require_key, setting
@@ -30,6 +31,7 @@ __all__ = [
     "ModelInfo",
     "Vendor",
     "aclose_clients",
+    "find_live_llm",
     "find_llm",
     "known_models",
     "load_adapter",
@@ -159,7 +161,7 @@ def find_llm(
     own_ports: Collection[int] = (),
     retry: RetryPolicy | None = None,
 ) -> LLM:
-    """Return the language model of that name, ready to stream.
+    """Return the language model of that name, ready to stream; behind the cassette, where one is in use.
 
     Args:
         custom: Where ``custom-llm`` is; needed for that name only.
@@ -172,6 +174,30 @@ def find_llm(
         InvalidValueError: The name or an address is not one.
         ForbiddenAddressError: The custom model is at an address that must not be called.
     """
+
+    def find() -> LLM:
+        return find_live_llm(model, custom=custom, clock=clock, own_ports=own_ports, retry=retry)
+
+    name, cassette = parse_model(model), cassette_in_use()
+    if cassette is None or name.provider == "offline":
+        return find()
+    sent = custom.model if custom is not None and name.provider == "custom-llm" and custom.model else name.model
+    at = custom.url if custom is not None and name.provider == "custom-llm" else ""
+    now = None if clock is None else clock.now
+    return cassette.llm_named(
+        name.provider, sent, find=find, at=at, now=now, outside=clock is None or isinstance(clock, SystemClock)
+    )
+
+
+def find_live_llm(
+    model: str,
+    *,
+    custom: CustomLLM | None = None,
+    clock: Clock | None = None,
+    own_ports: Collection[int] = (),
+    retry: RetryPolicy | None = None,
+) -> LLM:
+    """Return the language model itself, never behind a cassette; see `find_llm`."""
     name, time = parse_model(model), clock or SystemClock()
     if name.provider == "custom-llm":
         return _custom_llm(name, custom, clock=time, own_ports=own_ports, retry=retry)
