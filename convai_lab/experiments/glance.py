@@ -138,8 +138,8 @@ def _row(comparison: Comparison, name: str, k: int | None, parties: tuple[str, .
         model="" if is_offline or model == name else clean(model),
         marks=("baseline",) * (name == comparison.baseline) + (OFFLINE_BADGE,) * is_offline,
         success=NOT_KNOWN if isnan(rate.estimate) else str(rate),
-        difference=_difference(contest),
-        outcome="" if contest is None else _outcome(contest),
+        difference="baseline" if contest is None else difference_text(contest),
+        outcome="" if contest is None else outcome_text(contest),
         every=every,
         once=once,
         latency=f"{p50:,.0f} / {p95:,.0f} ms" if n else NOT_MEASURED,
@@ -151,9 +151,8 @@ def _row(comparison: Comparison, name: str, k: int | None, parties: tuple[str, .
     )
 
 
-def _difference(contest: Contest | None) -> str:
-    if contest is None:
-        return "baseline"
+def difference_text(contest: Contest) -> str:
+    """Return a difference in points with its interval."""
     difference = contest.difference
     if isnan(difference.estimate):
         return NOT_KNOWN
@@ -161,7 +160,8 @@ def _difference(contest: Contest | None) -> str:
     return f"{size} {bracketed(difference.low, difference.high, is_rate=True)}"
 
 
-def _outcome(contest: Contest) -> str:
+def outcome_text(contest: Contest) -> str:
+    """Return what came of a contest, with its p value corrected for several comparisons."""
     word = "not decided" if contest.is_sequential and contest.verdict.outcome == "tied" else contest.verdict.outcome
     return "" if contest.verdict.outcome == "unknown" else f"{word}, {p_text(contest.p_adjusted)}"
 

@@ -17,7 +17,7 @@ from convai_lab.errors import InvalidValueError
 from convai_lab.evaluation.paired import pair_outcomes
 from convai_lab.evaluation.results import Estimate, counted
 from convai_lab.experiments.differences import Contest, contests
-from convai_lab.experiments.glance import LATENCIES
+from convai_lab.experiments.glance import LATENCIES, difference_text, outcome_text
 from convai_lab.experiments.leaderboard import costs_of, latency_of, success_of
 from convai_lab.experiments.outcomes import outcomes_of, valid_of
 
@@ -159,13 +159,15 @@ def _draw_difference(ax: Axes, contest: Contest, place: int) -> None:
         ax.plot(ends, [place, place], color=colour, linewidth=2.5, solid_capstyle="butt")
         ax.plot(ends, [place, place], "|", color=colour, markersize=9, markeredgewidth=2)
     ax.plot(at, place, marker, color=colour, markersize=9)
-    ax.annotate(
-        f"{outcome}: {difference}", (at, place), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9
-    )
+    ax.annotate(_in_points(contest), (at, place), xytext=(0, 9), textcoords="offset points", ha="center", fontsize=9)
 
 
 def _difference_in_words(contest: Contest) -> str:
-    return f"{contest.challenger} is {contest.verdict.outcome}: {contest.difference}."
+    return f"{contest.challenger}: {_in_points(contest)}."
+
+
+def _in_points(contest: Contest) -> str:
+    return f"{difference_text(contest)} points, {outcome_text(contest)}"
 
 
 def _slopes(comparison: Comparison, name: str) -> Counter[_Slope]:
@@ -183,8 +185,6 @@ def _draw_slope(ax: Axes, slope: _Slope, count: int) -> None:
     style, colour, _ = _SLOPE_STYLES[slope.direction]
     ax.plot([0, 1], slope, style, color=colour, linewidth=1.2 + 0.7 * min(count, 12), alpha=0.8, solid_capstyle="round")
     ax.plot([0, 1], slope, "o", color=colour, markersize=5)
-    if count > 1:
-        ax.annotate(f"{count}", (1, slope.other), xytext=(7, -3), textcoords="offset points", fontsize=8)
 
 
 def _slope_legend(ax: Axes, counts: Counter[str]) -> None:

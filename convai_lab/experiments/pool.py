@@ -231,9 +231,7 @@ class PooledLLM:
             await self._enter()
             asking = _Asking(self._gate)
             try:
-                async with contextlib.aclosing(
-                    cast(AsyncGenerator[LLMEvent, None], self._llm.stream(request))
-                ) as events:
+                async with _closing(self._llm.stream(request)) as events:
                     async for event in events:
                         asking.heard(event)
                         yield event
