@@ -30,7 +30,7 @@ from convai_lab.server.context import Platform
 from convai_lab.server.conversation_session import OFFLINE, ConversationSession, Ending, SessionOver
 from convai_lab.server.initiation import Tailored
 from convai_lab.server.live_media import LiveMedia
-from convai_lab.server.socket_events import REFUSED, Event, Problem
+from convai_lab.server.socket_events import NORMAL, REFUSED, Event, Problem
 from convai_lab.server.socket_wire import Gone, Inbox, Outbox
 from convai_lab.server.spoken_conversation import SpokenConversation
 from convai_lab.server.typed_conversation import TypedConversation
@@ -42,7 +42,7 @@ from convai_lab.voice.transport import AgentAudio
 MAX_WAIT_SECS = 600.0
 """So long nobody may choose how the sound travels, before the session ends."""
 NOT_BEGUN = "the session has not begun: choose how the sound travels first, or start another one"
-NEVER_CHOSEN = "nobody chose how the sound travels"
+NEVER_CHOSEN = "nobody chose how the sound travels for a long time: start a new session"
 MAX_LETTERS = 1000
 
 
@@ -219,7 +219,7 @@ class LiveSession(ConversationSession):
             async with self._clock.timeout(MAX_WAIT_SECS):
                 await self._until_begun()
         if not self._media.began.is_set():
-            raise SessionOver(Ending(NEVER_CHOSEN, "system"))
+            raise SessionOver(Ending(NEVER_CHOSEN, "system", NORMAL, Problem(NORMAL, "never_chosen", NEVER_CHOSEN)))
 
     async def _until_begun(self) -> None:
         """Take messages until the session may begin; the inbox alone waits for the client."""

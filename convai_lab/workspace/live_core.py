@@ -26,6 +26,8 @@ from convai_lab.workspace.live_line import LiveLine
 logger = logging.getLogger("convai_lab.workspace")
 
 ENDED_HERE = "you ended the session"
+SYSTEM_REASONS = {"silence": "nobody said anything any more", "end_call": "the agent ended the conversation"}
+"""How what a record says of its end is said to a person."""
 RECORD_SECS = 15.0
 
 
@@ -140,10 +142,12 @@ class LiveCore:
             logger.error("a live session failed", exc_info=error)
             reason = f"something went wrong here ({type(error).__name__}): what was said so far is stored"
         await self._bring_home()
-        self._finish(reason)
+        self._finish(SYSTEM_REASONS.get(self.conversation.end_reason or "", reason))
 
     async def _held(self) -> str:
-        call = self._call = await self._line.open(self.agent, self._opening, self._watch)
+        call = self._call = await self._opened()
+        if call is None:
+            return ENDED_HERE
         sender, over, asked = (
             asyncio.create_task(work) for work in (self._send(call), call.over(), self._end_asked.wait())
         )
@@ -161,6 +165,18 @@ class LiveCore:
                 task.cancel()
             await asyncio.gather(sender, over, asked, return_exceptions=True)
             await call.abandon()
+
+    async def _opened(self) -> LiveCall | None:
+        """Open the session; None when it was ended before it stood."""
+        opening = asyncio.create_task(self._line.open(self.agent, self._opening, self._watch))
+        asked = asyncio.create_task(self._end_asked.wait())
+        try:
+            await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
+            return opening.result() if opening.done() else None
+        finally:
+            for task in (opening, asked):
+                task.cancel()
+            await asyncio.gather(opening, asked, return_exceptions=True)
 
     def _reason(self, call: LiveCall, said: str) -> str:
         if not call.was_lost:

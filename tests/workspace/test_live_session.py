@@ -16,6 +16,7 @@ import pytest
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import tool
 from convai_lab.errors import ConvaiLabError, ConversationClosedError, InvalidValueError
+from convai_lab.server import live_conversation
 from convai_lab.testing.fake_llm import call
 from convai_lab.testing.live_watcher import LiveWatcher, stub_speech
 from convai_lab.testing.stub_platform import StubPlatform, stub_platform
@@ -350,6 +351,25 @@ def test_a_session_that_nobody_refers_to_any_more_ends(platform: StubPlatform) -
     gc.collect()
     assert core.wait(10).status == "done"
     assert platform.workspace.open_sessions == []
+
+
+def test_a_session_that_waits_for_its_sound_too_long_ends_in_words(
+    platform: StubPlatform, watcher: LiveWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_conversation, "MAX_WAIT_SECS", 0.5)
+    made = platform.workspace.agents.create(Agent(name="lonely", first_message=HELLO))
+    session = platform.workspace.start_session(made, voice=True, on_event=watcher.watch)
+    record = session.wait(10)
+    assert session.end_reason == live_conversation.NEVER_CHOSEN
+    assert record.turns == ()
+
+
+def test_a_session_that_is_ended_before_it_stands_never_begins(platform: StubPlatform) -> None:
+    made = platform.workspace.agents.create(Agent(name="hasty", first_message=HELLO))
+    session = platform.workspace.start_session(made, voice=True)
+    session.end()
+    assert session.wait(10).turns == ()
+    assert (session.state, session.end_reason) == ("ended", "you ended the session")
 
 
 def test_a_listener_that_fails_disturbs_nobody(
