@@ -25,6 +25,9 @@ from convai_lab.storage import Database
 GROUP_SECS = 0.010
 """How long a finished trial may wait for others to be written with it."""
 AT_ONCE = 400
+SHORT_BYTES = 4000
+BETWEEN = "\x00"
+"""Stands between texts of JSON, and never in one."""
 FOLDER = "journals"
 DEFAULT_NAME = "comparisons"
 SUFFIX = ".sqlite3"
@@ -91,7 +94,8 @@ class Journal:
         if not rows:
             return None
         try:
-            return conversation_from_wire(json.loads(zlib.decompress(rows[0]["body"])))
+            body: bytes = rows[0]["body"]
+            return conversation_from_wire(json.loads(body if body.startswith(b"{") else zlib.decompress(body)))
         except (zlib.error, ValueError) as error:
             raise StorageError(f"{self.path}: the conversation of trial {key} is damaged ({error})") from error
 
@@ -169,7 +173,7 @@ class _Writing:
 
     def _commit(self, results: Sequence[TrialResult]) -> list[TrialResult | None]:
         """Write a group in one transaction; return what others had written first, None where there was nothing."""
-        rows = [_row(result) for result in results]
+        rows = _rows(results)
         with self._db.write() as connection:
             return [self._write_row(connection, row) for row in rows]
 
@@ -182,14 +186,28 @@ class _Writing:
         return None
 
 
-def _row(result: TrialResult) -> _Row:
-    body = None
-    if result.conversation is not None:
-        text = settings.scrub(json.dumps(conversation_to_wire(result.conversation), separators=(",", ":")))
-        body = zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
-    is_done = result.failed_party is None
-    text = settings.scrub(json.dumps(result.to_dict(), separators=(",", ":")))
-    return _Row(result, (result.key, is_done, text), body)
+def _rows(results: Sequence[TrialResult]) -> list[_Row]:
+    """Return trials as they are written; secrets are looked for in all of them at once, which is most of the work."""
+    texts = [json.dumps(result.to_dict(), separators=(",", ":")) for result in results]
+    texts += [_conversation_text(result) for result in results]
+    clean = settings.scrub(BETWEEN.join(texts)).split(BETWEEN)
+    bodies = map(_body, clean[len(results) :])
+    return [
+        _Row(result, (result.key, result.failed_party is None, text), body)
+        for result, text, body in zip(results, clean, bodies, strict=False)
+    ]
+
+
+def _conversation_text(result: TrialResult) -> str:
+    if result.conversation is None:
+        return ""
+    return json.dumps(conversation_to_wire(result.conversation), separators=(",", ":"))
+
+
+def _body(text: str) -> bytes | None:
+    """Return a conversation's text as it is kept: long ones compressed."""
+    data = text.encode("utf-8", "surrogatepass")
+    return zlib.compress(data, 1) if len(data) > SHORT_BYTES else data or None
 
 
 def _result(text: str, path: Path, *, like: TrialResult | None = None) -> TrialResult:

@@ -20,6 +20,7 @@ from typing import Any
 
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import ProviderConnectionError, ProviderError, ProviderRateLimitError
+from convai_lab.experiments.outside import WORLD_CLOCK, from_outside
 from convai_lab.experiments.spending import Spending
 from convai_lab.providers.base import LLM, ChatRequest, Done, LLMEvent, TextDelta, Usage
 from convai_lab.providers.retry import RetryPolicy
@@ -224,8 +225,12 @@ class PooledLLM:
     def __repr__(self) -> str:
         return f"PooledLLM({self._llm!r})"
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
+    def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
         """Stream the answer, once it is this request's turn."""
+        world = WORLD_CLOCK.get()
+        return self._stream(request) if world is None else from_outside(world, lambda: self._stream(request))
+
+    async def _stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
         attempts, ends_at = itertools.count(1), self._gate.clock.now() + self._patience.total_secs
         while True:
             await self._enter()
