@@ -360,7 +360,7 @@ def test_a_session_that_waits_for_its_sound_too_long_ends_in_words(
     made = platform.workspace.agents.create(Agent(name="lonely", first_message=HELLO))
     session = platform.workspace.start_session(made, voice=True, on_event=watcher.watch)
     record = session.wait(10)
-    assert session.end_reason == live_conversation.NEVER_CHOSEN
+    assert live_conversation.NEVER_CHOSEN in str(session.end_reason)
     assert record.turns == ()
 
 
