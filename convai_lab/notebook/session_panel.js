@@ -10,7 +10,6 @@ const KIND_NAMES = {
   text: "typing only",
 };
 const HINT = "Use headphones: then the agent never hears itself.";
-const RETRYABLE = ["refused", "no_device", "device_busy", "microphone", "no_call", "page"];
 
 /** Make an element: properties as given, text as text, elements as children. */
 function make(tag, properties = {}, ...children) {
@@ -197,11 +196,9 @@ class PanelView {
   }
 
   updateProblem() {
-    const { code, what, instead } = this.model.get("problem");
+    const { what, instead } = this.model.get("problem");
     show(this.problem, Boolean(what));
-    if (!what) return this.problem.replaceChildren();
-    const again = RETRYABLE.includes(code) && !this.isEnded ? this.button("Try again", () => this.start("auto")) : null;
-    return this.problem.replaceChildren(make("strong", {}, `⚠ ${what}`), make("span", {}, ` ${instead} `), ...(again ? [again] : []));
+    this.problem.replaceChildren(...(what ? [make("strong", {}, `⚠ ${what}`), ` ${instead}`] : []));
   }
 
   updateFinished() {

@@ -46,7 +46,7 @@ class SessionPanel(anywidget.AnyWidget):
 
     def __init__(self, session: LiveSession, *, keep: Callable[[Conversation], object]) -> None:
         self.session, self._keep = session, keep
-        self._kind, self._generated, self._engines = "", "", session.engines
+        self._kind = self._generated = ""
         self._began_at: float | None = None
         self._has_appeared = self._is_over = False
         self._transcript: LastingTranscript | None = None
@@ -57,10 +57,10 @@ class SessionPanel(anywidget.AnyWidget):
             status={"state": "ready", "words": panel_words.state("ready")},
             elapsed={"secs": 0, "running": False},
         )
-        self._show_facts()
         self.on_msg(self._asked)
         hear_beside_cells(self)
         self._unsubscribe = session.subscribe(self._happened)
+        self._show_facts()
 
     def show(self) -> None:
         """Show the panel and, below it, the transcript that lasts, in the running cell."""
@@ -106,8 +106,7 @@ class SessionPanel(anywidget.AnyWidget):
                 self._show_turns()
             case events.ToolCalled() | events.ToolAnswered():
                 self._show_turns()
-            case live_events.EnginesKnown(engines=engines):
-                self._engines = engines
+            case live_events.EnginesKnown():
                 self._show_facts()
             case live_events.MediaChanged(kind=kind, is_connected=is_connected):
                 self._sound_goes(kind, is_connected=is_connected)
@@ -134,7 +133,7 @@ class SessionPanel(anywidget.AnyWidget):
     def _show_facts(self) -> None:
         self.facts = panel_words.facts(
             platform=self.session.platform,
-            engines=self._engines,
+            engines=self.session.engines,
             kind=self._kind,
             is_pausing=self._kind == "comm" and self.media is not None and self.media.is_pausing,
             conversation=self.session.conversation,
@@ -222,7 +221,7 @@ class SessionPanel(anywidget.AnyWidget):
         self._is_over = True
         secs = 0.0 if self._began_at is None else time.monotonic() - self._began_at
         self.elapsed = {"secs": secs, "running": False}
-        self.partial = ""
+        self.partial, self.problem = "", {}
         self.status = {"state": "ended", "words": panel_words.state("ended", reason)}
         self._last_work = asyncio.ensure_future(self._conclude())
 
