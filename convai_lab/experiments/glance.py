@@ -47,7 +47,7 @@ class Row(NamedTuple):
     cost: str
     cost_per_success: str
     valid: str
-    failed: tuple[str, ...]
+    failed: str
 
 
 class Fact(NamedTuple):
@@ -74,7 +74,6 @@ class Glance:
     sentence: str
     latency_label: str
     k: int | None
-    parties: tuple[str, ...]
     rows: tuple[Row, ...]
     flips: tuple[ShownFlip, ...]
     n_flips: int
@@ -84,25 +83,19 @@ class Glance:
 
 def glance_at(comparison: Comparison, *, top: int = TOP_FLIPS) -> Glance:
     """Return what is seen at first of a comparison."""
-    k, parties = common_k(comparison), parties_of(comparison)
+    k = common_k(comparison)
     flips = flips_of(comparison)
     return Glance(
         badge=_badge(comparison),
         sentence=str(comparison.verdict),
         latency_label=LATENCIES.get(comparison.facts.mode, LATENCIES["text"])[1],
         k=k,
-        parties=parties,
-        rows=tuple(_row(comparison, name, k, parties) for name in comparison.variant_names),
+        rows=tuple(_row(comparison, name, k) for name in comparison.variant_names),
         flips=tuple(shown_flip(comparison, flip) for flip in flips[:top]),
         n_flips=len(flips),
         footer=tuple(_footer(comparison, k)),
         notes=tuple(_notes(comparison, k)),
     )
-
-
-def parties_of(comparison: Comparison) -> tuple[str, ...]:
-    """Return whose failures have a column: tools only where one failed."""
-    return PARTIES if comparison.facts.faults.get("tool") else PARTIES[:3]
 
 
 def shown_flip(comparison: Comparison, flip: Flip) -> ShownFlip:
@@ -123,14 +116,14 @@ def _badge(comparison: Comparison) -> str:
     return f"{OFFLINE_BADGE}: {who}"
 
 
-def _row(comparison: Comparison, name: str, k: int | None, parties: tuple[str, ...]) -> Row:
+def _row(comparison: Comparison, name: str, k: int | None) -> Row:
     done, valid = trials_of(comparison, name), valid_of(comparison, name)
     rate = success_of(comparison, name)
     contest = next((contest for contest in contests(comparison) if contest.challenger == name), None)
     p50, p95, n = latency_of(valid, LATENCIES.get(comparison.facts.mode, LATENCIES["text"])[0])
     costs = costs_of(valid)
     every, once = _reliability(comparison, name, k)
-    failures = Counter(trial.failed_party for trial in done)
+    failures = Counter[str | None](trial.failed_party for trial in done)
     model = next(variant.model for variant in comparison.variants if variant.name == name)
     is_offline = name in comparison.facts.offline
     return Row(
@@ -147,7 +140,7 @@ def _row(comparison: Comparison, name: str, k: int | None, parties: tuple[str, .
         cost=_cost(costs.per_conversation),
         cost_per_success=_cost(costs.per_success),
         valid=f"{len(valid):,} of {len(comparison.scenarios) * comparison.facts.trials:,}",
-        failed=tuple(f"{failures[party]:,}" for party in parties),  # type: ignore[index]
+        failed=", ".join(f"{party} {failures[party]:,}" for party in PARTIES if failures[party]) or "none",
     )
 
 

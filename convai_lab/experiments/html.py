@@ -66,7 +66,7 @@ def _heads(seen: Glance) -> Markup:
     heads = [("Variant", ""), ("Success", "95% interval"), ("To the baseline", "points, 95%")]
     heads += [(f"pass^{k}", f"every one of {k}"), (f"pass@{k}", f"once in {k}")] if k is not None else []
     heads += [(seen.latency_label, "p50 / p95"), ("Cost", "a conversation")]
-    heads += [("Valid", "trials"), *((party.capitalize(), "failed") for party in seen.parties)]
+    heads += [("Valid", "trials"), ("Failed", "through others")]
     cells = (
         Markup('<th scope="col" style="{}">{}<br><span style="{};font-weight:normal">{}</span></th>').format(
             _RIGHT if at else _LEFT, name, _SMALL, more
@@ -85,8 +85,7 @@ def _row(row: Row, *, has_k: bool) -> Markup:
     ).format(_LEFT, row.name, model, Markup("").join(marks))
     cells = [(row.success, ""), ("—" if row.difference == "baseline" else row.difference, row.outcome)]
     cells += [(row.every, ""), (row.once, "")] if has_k else []
-    cells += [(row.latency, row.replies), (row.cost, _per_success(row)), (row.valid, "")]
-    cells += [(count, "") for count in row.failed]
+    cells += [(row.latency, row.replies), (row.cost, _per_success(row)), (row.valid, ""), (row.failed, "")]
     return Markup('<tr style="background:transparent;border-top:1px solid {}">{}{}</tr>').format(
         LINE, name, Markup("").join(_cell(*cell) for cell in cells)
     )

@@ -40,7 +40,7 @@ PAGE = Markup(
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 78rem; margin: 1.5rem auto; padding: 0 1rem; }}
+body {{ font: 14px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 1.5rem auto; padding: 0 1rem; }}
 h1 {{ font-size: 1.4rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }}
 .box {{ border: 1px solid rgba(127,127,127,.35); border-radius: 6px; overflow: hidden; }}
 .wide {{ overflow-x: auto; }}
@@ -50,7 +50,8 @@ h1 {{ font-size: 1.4rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }}
 .rows thead th {{ white-space: nowrap; overflow-wrap: normal; }}
 figure {{ margin: 0 0 1.5rem; }} img {{ max-width: 100%; height: auto; }}
 figcaption, .quiet {{ color: #767676; font-size: .9rem; }}
-@media (prefers-color-scheme: dark) {{ figcaption, .quiet {{ color: #9a9a9a; }} }}
+@media (prefers-color-scheme: dark) {{ :root {{ --jp-ui-font-color2: #a0a0a0; }}
+  figcaption, .quiet {{ color: #a0a0a0; }} }}
 </style></head><body>
 <h1>{title}</h1>
 {sections}

@@ -73,13 +73,12 @@ def _quality(seen: Glance) -> list[list[str]]:
 
 def _upkeep(seen: Glance) -> list[list[str]]:
     head = ["Variant", f"{seen.latency_label}\np50 / p95", "Replies", "Cost per\nconversation", "Cost per\nsuccess"]
-    failed = [f"{party.capitalize()}\nfailed" for party in seen.parties]
-    return [[*head, "Valid\ntrials", *failed], *(_upkeep_row(row) for row in seen.rows)]
+    return [[*head, "Valid\ntrials", "Failed\nthrough others"], *(_upkeep_row(row) for row in seen.rows)]
 
 
 def _upkeep_row(row: Row) -> list[str]:
     replies = row.replies.partition(" ")[0]
-    return [_name(row), row.latency, replies, row.cost, row.cost_per_success, row.valid, *row.failed]
+    return [_name(row), row.latency, replies, row.cost, row.cost_per_success, row.valid, row.failed]
 
 
 def _name(row: Row) -> str:
