@@ -21,7 +21,7 @@ from convai_lab.experiments.estimate import Estimate, make_estimate
 from convai_lab.experiments.executors import check_executor, make_hold
 from convai_lab.experiments.holding import Holder
 from convai_lab.experiments.journal import Journal, journal_path
-from convai_lab.experiments.lineup import Lineup, find_llms, make_lineup, model_ref, pooling, real
+from convai_lab.experiments.lineup import Lineup, find_llms, make_lineup, model_ref, pooling
 from convai_lab.experiments.plan import FORMAT, PlannedTrial, plan_trials
 from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.preflight import ask_each, require_unmixed
@@ -30,12 +30,14 @@ from convai_lab.experiments.remote import WorkspaceHolder, check_remote
 from convai_lab.experiments.runner import Ledger, Runner, workers_of
 from convai_lab.experiments.sequence import SequentialRule
 from convai_lab.experiments.spending import Spending
+from convai_lab.experiments.taping import is_replay, notes_of, open_cassette
 from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.trials_table import ordered
 from convai_lab.experiments.variant import make_variants
 from convai_lab.simulation.scenario import ScenarioSet, load_scenarios
 
 if TYPE_CHECKING:
+    from convai_lab.providers.cassette import Cassette
     from convai_lab.workspace.workspace import Workspace
 
 TOOL_THREADS = 16
@@ -88,6 +90,7 @@ class Undertaking:
     planned: list[PlannedTrial]
     journal: Journal
     ledger: Ledger
+    cassette: Cassette | None = None
     notes: list[str] = field(default_factory=list)
 
     def estimate(self) -> Estimate:
@@ -107,10 +110,14 @@ class Undertaking:
         total, done = len(self.planned), len(self.ledger.done)
         if done == total:
             return
-        self._expect()
-        llms = await asyncio.to_thread(find_llms, self.lineup.variants)
         pool = Pool(self.request.concurrency)
-        self.notes += await ask_each(self.lineup.asked(llms), pool, self.ledger.spending)
+        self.notes += notes_of(self.cassette)
+        if is_replay(self.cassette):
+            llms = dict(self.lineup.refs)
+        else:
+            self._expect()
+            llms = await asyncio.to_thread(find_llms, self.lineup.variants)
+            self.notes += await ask_each(self.lineup.asked(llms), pool, self.ledger.spending)
         progress.start(total, done=done, max_cost=self.request.max_cost if self.ledger.expected_left else None)
         try:
             await self._hold_all(llms, pool, progress)
@@ -118,7 +125,7 @@ class Undertaking:
             progress.close("")
 
     async def _hold_all(self, llms: Mapping[str, Any], pool: Pool, progress: Progress) -> None:
-        request, pooled = self.request, pooling(pool, self.ledger.spending)
+        request, pooled = self.request, pooling(pool, self.ledger.spending, self.cassette)
         offline = workers_of("offline", request.concurrency)
         with (
             ThreadPoolExecutor(TOOL_THREADS, "convai-tool") as tools,
@@ -126,8 +133,9 @@ class Undertaking:
         ):
             holder = Holder(
                 llms=llms,
-                user=self.lineup.user.make(request.seed, lambda name: pooled(real(model_ref(name)))),
-                user_is_real=self.lineup.user.is_real,
+                user=self.lineup.user.make(request.seed, lambda name: pooled(model_ref(name))),
+                user_is_real=self.lineup.user.is_real and not (is_replay(self.cassette) and self.lineup.user.is_named),
+                cassette=self.cassette,
                 judge=self.lineup.judge.make(pooled),
                 mode=request.mode,
                 pool=pool,
@@ -173,7 +181,7 @@ class Undertaking:
             cost_usd=spending.usd,
             cached_cost_usd=sum(trial.total_cost_usd or 0.0 for trial in cached),
             unpriced=tuple(sorted(spending.unpriced)),
-            price_date=_price_date() if spending.usd else None,
+            price_date=_price_date() if spending.usd or is_replay(self.cassette) else None,
             versions=_versions(),
             stopped=stopped,
             stop=request.stop,
@@ -227,12 +235,13 @@ async def undertake(request: Request) -> Undertaking:
     checker = Holder(llms={}, user=lineup.user.make(request.seed, model_ref))
     for scenario in scenarios:
         checker.checks_of(scenario)
+    cassette = await asyncio.to_thread(open_cassette, request.cassette, variants, request.executor)
     planned = plan_trials(
         variants,
         scenarios.scenarios,
         trials=request.trials,
         seed=request.seed,
-        conditions=lineup.conditions(request.mode),
+        conditions=lineup.conditions(request.mode) | ({} if cassette is None else {"cassette": cassette.mark}),
         scenario_first=request.stop is not None,
     )
     journal = await asyncio.to_thread(lambda: Journal(journal_path(request.journal)))
@@ -246,6 +255,7 @@ async def undertake(request: Request) -> Undertaking:
             planned=planned,
             journal=journal,
             ledger=Ledger(planned, Spending(request.max_cost)),
+            cassette=cassette,
             notes=notes,
         )
     )

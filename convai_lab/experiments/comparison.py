@@ -262,6 +262,8 @@ def compare(
         executor: ``local``, or a `dask.distributed` client.
         progress: True shows a bar, False nothing; or an object with `start`, `advance` and `close`.
         journal: The name or path of a journal of its own.
+        cassette: ``path[:mode]``, or a `Cassette`: ``record`` keeps what every model answers, ``replay`` (the default)
+            holds the same comparison again without them, without keys and with the recorded times and costs.
         mode: ``voice`` holds the conversations by voice, in virtual time.
         workspace: The platform on which agents live, when it is not the local one.
         stop: ``decided`` ends the run once the comparison is, by a test that may be looked at all the time.

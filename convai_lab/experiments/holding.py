@@ -7,6 +7,7 @@ repeats exactly. Everything else runs in real time on one event loop.
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -17,12 +18,16 @@ from convai_lab.clock import Clock, VirtualClock
 from convai_lab.conversations.conversation import Conversation, CriterionResult
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.evaluation.judge_prompt import Questions
+from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.plan import PlannedTrial
-from convai_lab.experiments.pool import TRIAL_CLOCK, Pool, PooledLLM, TrialClock
+from convai_lab.experiments.pool import Pool, PooledLLM
 from convai_lab.experiments.spending import CapReachedError, Spending
+from convai_lab.experiments.taping import is_replay, taped
 from convai_lab.experiments.trial import TrialResult, decide
+from convai_lab.experiments.trial_clock import TRIAL_CLOCK, TrialClock
 from convai_lab.experiments.variant import Variant
 from convai_lab.providers.base import LLM
+from convai_lab.providers.cassette import Cassette
 from convai_lab.simulation.faults import Fault, fault_of
 from convai_lab.simulation.runner import SimulatedConversation, run_conversation
 from convai_lab.simulation.simulated_user import SimulatedUser
@@ -60,6 +65,7 @@ class Holder:
     world_threads: Executor | None = None
     remote: RemoteHolder | None = None
     user_is_real: bool = False
+    cassette: Cassette | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
     """The variants by name, where trials come by the names alone: on a cluster."""
     _checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
@@ -69,12 +75,22 @@ class Holder:
 
         Raises:
             CapReachedError: The run may not spend more; the trial is not done.
+            CassetteMissError: It asks for something that was not recorded.
         """
+        with taped(self.cassette, planned):
+            result = await self._taped(planned)
+        if self.cassette is not None and self.cassette.missed is not None:
+            raise self.cassette.missed
+        return result
+
+    async def _taped(self, planned: PlannedTrial) -> TrialResult:
         held = await self._held(planned)
         self._require_uncapped(held.faults)
         conversation = held.conversation.with_changes(
             variant=planned.variant.name, scenario=planned.scenario.id, seed=planned.seed, source="simulated"
         )
+        if self.cassette is not None:
+            conversation = conversation.with_changes(cassette=self.cassette.name)
         graded = await self._graded(planned, held, conversation)
         self._require_uncapped(graded.faults)
         return result_of(planned, held, conversation, graded, is_virtual=self.is_virtual(planned))
@@ -88,23 +104,34 @@ class Holder:
         if planned.variant.is_remote:
             assert self.remote is not None
             return await self.remote.hold(planned, self.user)
-        if self.mode == "voice" or self.is_virtual(planned):
-            return await asyncio.get_running_loop().run_in_executor(self.world_threads, self._in_own_world, planned)
+        if self.mode == "voice" or self.is_virtual(planned) or self._is_replayed:
+            here = contextvars.copy_context()
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self.world_threads, here.run, self._in_own_world, planned)
         clock = TrialClock()
         TRIAL_CLOCK.set(clock)
         return await run_conversation(planned.variant.agent, planned.scenario, **self._options(planned, clock))
 
+    @property
+    def _is_replayed(self) -> bool:
+        """Say whether all that takes time was recorded, so that a clock of its own can let it pass."""
+        return is_replay(self.cassette) and not self.user_is_real
+
     def _in_own_world(self, planned: PlannedTrial) -> SimulatedConversation:
         """Hold the conversation on a clock of its own, in this thread."""
         clock = VirtualClock(seed=planned.seed)
+        WORLD_CLOCK.set(clock)
         hold = _voice_runner() if self.mode == "voice" else run_conversation
-        return clock.run(hold(planned.variant.agent, planned.scenario, **self._options(planned, clock)))
+        held: SimulatedConversation = clock.run(
+            hold(planned.variant.agent, planned.scenario, **self._options(planned, clock))
+        )
+        return held
 
     def _options(self, planned: PlannedTrial, clock: Clock) -> dict[str, Any]:
         """Return what every conversation is held with."""
         inner = self.llms[planned.variant.name]
         return {
-            "llm": inner if inner.is_offline else PooledLLM(inner, self.pool.gate(inner), self.spending),
+            "llm": self._speaking(inner, clock),
             "user": self.user,
             "seed": planned.seed,
             "clock": clock,
@@ -112,6 +139,18 @@ class Holder:
             "tool_executor": self.tool_threads,
             "conversation_id": conversation_id(planned),
         }
+
+    def _speaking(self, llm: LLM, clock: Clock) -> LLM:
+        """Return a model that waits for its turn and is counted; on a cassette where there is one."""
+        if llm.is_offline:
+            return llm
+        if is_replay(self.cassette):
+            assert self.cassette is not None
+            return self.cassette.llm(llm)
+        pooled = PooledLLM(llm, self.pool.gate(llm), self.spending)
+        if self.cassette is None:
+            return pooled
+        return self.cassette.llm(pooled, now=clock.now)
 
     async def _graded(self, planned: PlannedTrial, held: SimulatedConversation, conversation: Conversation) -> Graded:
         if any(fault.party != "agent" for fault in held.faults):

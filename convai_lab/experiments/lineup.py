@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 from convai_lab import settings
 from convai_lab.agents.agent import Agent, CustomLLM
+from convai_lab.clock import SystemClock
 from convai_lab.errors import InvalidValueError
+from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.pool import Pool, PooledLLM
 from convai_lab.experiments.preflight import Asked
 from convai_lab.experiments.runner import PLATFORM
 from convai_lab.experiments.spending import Spending
+from convai_lab.experiments.trial_clock import TRIAL_CLOCK
 from convai_lab.experiments.variant import OFFLINE, Variant
 from convai_lab.providers.base import LLM
-from convai_lab.providers.registry import VENDORS, find_llm, parse_model
+from convai_lab.providers.cassette import Cassette
+from convai_lab.providers.registry import VENDORS, find_live_llm, parse_model
 from convai_lab.providers.retry import NO_RETRIES
 from convai_lab.simulation.simulated_user import SimulatedUser, find_user
 
@@ -54,7 +58,7 @@ def model_ref(model: str) -> ModelRef:
 
 def found_llm(model: str, custom: CustomLLM | None = None) -> LLM:
     """Return a model that asks each request once: who asks again, and when, is for the pool to decide."""
-    return find_llm(model, custom=custom, retry=NO_RETRIES)
+    return find_live_llm(model, custom=custom, retry=NO_RETRIES)
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ class UserSpec:
         if self.given is None or isinstance(self.given, str | list | tuple):
             return self.llm is not None and not self.llm.is_offline
         return getattr(self.given, "name", "") not in (OFFLINE, SCRIPTED)
+
+    @property
+    def is_named(self) -> bool:
+        """Say whether it is a model by its name, and not somebody's own object."""
+        return isinstance(self.given, str) and self.llm is not None
 
     @property
     def name(self) -> str:
@@ -235,9 +244,21 @@ def real(llm: LLM) -> LLM:
     return found_llm(f"{llm.provider}/{llm.model}") if isinstance(llm, ModelRef) else llm
 
 
-def pooling(pool: Pool, spending: Spending) -> Callable[[LLM], LLM]:
-    """Return a function that lets a model wait for its turn and counts what it spends."""
-    return lambda llm: llm if llm.is_offline else PooledLLM(llm, pool.gate(llm), spending)
+def pooling(pool: Pool, spending: Spending, cassette: Cassette | None = None) -> Callable[[LLM], LLM]:
+    """Return a function that lets a model wait for its turn and counts what it spends; a name becomes its model.
+
+    What a cassette replays does not wait, costs nothing, and needs no key.
+    """
+
+    def pooled(llm: LLM) -> LLM:
+        if llm.is_offline:
+            return llm
+        if cassette is not None and cassette.mode == "replay":
+            return cassette.llm(llm)
+        asked = PooledLLM(real(llm), pool.gate(llm), spending)
+        return asked if cassette is None else cassette.llm(asked, now=_trial_now)
+
+    return pooled
 
 
 def _ref_of(variant: Variant) -> LLM:
@@ -256,7 +277,7 @@ def _judge(one: Any, pooled: Callable[[LLM], LLM]) -> AnyJudge:
     if isinstance(one, Judge):
         return replace(one, llm=pooled(one.llm))
     if isinstance(one, str | LLM):
-        return Judge(pooled(real(model_ref(one) if isinstance(one, str) else one)))
+        return Judge(pooled(model_ref(one) if isinstance(one, str) else one))
     judge: AnyJudge = one
     return judge
 
@@ -267,6 +288,11 @@ def _judge_name(one: Any) -> str:
     if isinstance(one, LLM):
         return f"{one.provider}/{one.model}"
     return str(getattr(one, "name", type(one).__name__))
+
+
+def _trial_now() -> float:
+    """Return the time of the trial that is being held, in which waiting for our own limits does not count."""
+    return (WORLD_CLOCK.get() or TRIAL_CLOCK.get() or SystemClock()).now()
 
 
 def _moved_to(provider: str) -> str | None:

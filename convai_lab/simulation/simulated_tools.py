@@ -23,6 +23,7 @@ from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.system_tools import PHONE_TOOLS
 from convai_lab.dialogue.tool_runner import ToolOutcome, ToolRunner
 from convai_lab.errors import ToolError, ToolNotAvailableError
+from convai_lab.providers.cassette import cassette_in_use
 from convai_lab.simulation.scenario import Scenario
 from convai_lab.simulation.tool_mocks import Mock
 
@@ -128,11 +129,20 @@ class ToolDesk:
             self._refused(call, why)
             raise ToolNotAvailableError(why, tool=call.name)
         try:
-            value = await self._clock.outside(lambda: self._run(tool, call, timeout_secs), took=0.0)
+            value = await self._value_of(tool, call, timeout_secs)
         except (ToolError, TimeoutError) as error:
             self._noted(call, str(error) or "no answer in time", is_error=True, by="function")
             raise
         return self._noted(call, value, by="function")
+
+    async def _value_of(self, tool: ClientTool, call: ToolCall, timeout_secs: float) -> Any:
+        """Run the function, or replay what it answered when that was recorded."""
+
+        async def run() -> str:
+            return await self._clock.outside(lambda: self._run(tool, call, timeout_secs), took=0.0)
+
+        cassette = cassette_in_use()
+        return await (run() if cassette is None else cassette.tool(call.name, call.arguments, run))
 
     async def _run(self, tool: ClientTool, call: ToolCall, timeout_secs: float) -> str:
         context, arguments = contextvars.copy_context(), dict(call.arguments)
