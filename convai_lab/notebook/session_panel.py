@@ -91,7 +91,9 @@ class SessionPanel(anywidget.AnyWidget):
         match event:
             case live_events.StateChanged(state="ended", reason=reason):
                 self._over(reason)
-            case live_events.StateChanged():
+            case live_events.StateChanged(state=state):
+                if state != "connecting":
+                    self._begin()  # somebody spoke through `session.say`
                 self._show_state()
             case live_events.UserPartial(text=text):
                 self.partial = f"you: {text}"[:MAX_TEXT_CHARS]

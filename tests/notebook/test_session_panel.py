@@ -211,6 +211,14 @@ def test_typing_starts_a_session_that_was_not_started(panel: SessionPanel, sessi
     assert session.said == ["hello", "again"]
 
 
+def test_a_session_begun_from_another_cell_is_no_longer_waiting_for_start(panel: SessionPanel, session: Any) -> None:
+    session.happens(live_events.StateChanged("connecting"))
+    assert panel.status["state"] == "ready"
+    session.happens(live_events.StateChanged("thinking"), state="thinking")
+    assert panel.status["words"] == "Thinking"
+    assert panel.elapsed["running"] is True
+
+
 def test_mute_and_end_reach_the_session(panel: SessionPanel, session: Any) -> None:
     panel.comm.page_says({"do": "mute", "on": True})
     panel.comm.page_says({"do": "mute", "on": False})
