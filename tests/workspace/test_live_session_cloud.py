@@ -179,6 +179,18 @@ def test_a_client_tool_of_the_cloud_runs_here_and_the_record_tells_it(
         session.use_agent(session.agent)
 
 
+def test_a_cloud_that_hangs_up_ends_the_session_and_its_last_words_are_heard(
+    open_session: Callable[..., LiveSession], watcher: LiveWatcher, script: list[Any]
+) -> None:
+    script += [call("end_call", reason="done", message="Goodbye then.")]
+    session = open_session(name="brief", first_message="", tools=("end_call",))
+    session.say("that was all")
+    record = session.wait(20)
+    assert (session.end_reason, record.end_reason) == ("the agent ended the conversation", "end_call")
+    assert watcher.of(live.AgentAudio)
+    assert record.turns[-1].text == "Goodbye then."
+
+
 def test_the_signed_address_is_shown_to_nobody(
     open_session: Callable[..., LiveSession], watcher: LiveWatcher, caplog: pytest.LogCaptureFixture
 ) -> None:

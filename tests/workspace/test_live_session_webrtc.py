@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -109,6 +110,21 @@ def test_a_spoken_order_is_understood_and_the_answer_is_heard_in_the_page(
     assert [turn.text for turn in record] == [HELLO, "where is my order", "It ships tomorrow."]
     assert record.turns[1].asr_confidence == 1.0
     assert record.turns[2].metrics.voice_to_voice_ms is not None
+
+
+def test_a_platform_without_aiortc_says_how_to_install_it_and_goes_on_another_way(
+    open_session: Open, watcher: LiveWatcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = open_session()
+    watcher.wait_for(live.EnginesKnown)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "aiortc", None)
+        session.media.choose("webrtc")
+        missing = watcher.wait_for(live.MediaChanged)
+    assert (missing.kind, missing.is_connected) == ("webrtc", False)
+    assert missing.reason == "Sound over WebRTC needs the package aiortc: pip install 'convai-lab[voice]'"
+    session.media.choose("comm")
+    watcher.wait_for(live.AgentAudio)
 
 
 def test_an_interruption_silences_the_page_and_only_what_was_heard_counts(
