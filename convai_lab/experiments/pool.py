@@ -2,8 +2,7 @@
 
 All trials share one `Gate` for each vendor. It opens further while all goes well and closes to the half when the
 vendor refuses (429), for as long as the vendor asks. What the vendor tells of its budgets (requests and tokens left
-in this minute) is kept to before it refuses. Waiting here is our doing and not the model's: the clock of the trial
-stands still meanwhile, so that no latency shows it and no time-out counts it.
+in this minute) is kept to before it refuses. The clock of a trial stands still while it waits (see `trial_clock`).
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
-from contextvars import ContextVar
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass, field
-from typing import Any
 
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import ProviderConnectionError, ProviderError, ProviderRateLimitError
 from convai_lab.experiments.outside import WORLD_CLOCK, from_outside
 from convai_lab.experiments.spending import Spending
+from convai_lab.experiments.trial_clock import TRIAL_CLOCK as TRIAL_CLOCK
+from convai_lab.experiments.trial_clock import TrialClock as TrialClock
 from convai_lab.providers.base import LLM, ChatRequest, Done, LLMEvent, TextDelta, Usage
 from convai_lab.providers.retry import RetryPolicy
 
@@ -31,6 +30,8 @@ PATIENCE = RetryPolicy(attempts=8, first_wait_secs=0.25, longest_wait_secs=20.0,
 """A comparison has time: a busy vendor is waited for longer than in a live conversation."""
 PASSING = frozenset({408, 409, 425, 429, 529})
 CHARS_A_TOKEN = 4
+
+_JITTER = random.Random()  # noqa: S311 - no secret
 
 
 @dataclass
@@ -153,59 +154,6 @@ class Pool:
         return self.gates[llm.provider]
 
 
-class _TrialTimeout:
-    """A time-out that is known to its clock while it runs."""
-
-    __slots__ = ("_running", "_timeout")
-
-    def __init__(self, secs: float | None, running: list[asyncio.Timeout]) -> None:
-        self._timeout, self._running = asyncio.timeout(secs), running
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-        self._running.append(self._timeout)
-
-    async def __aexit__(self, *error: Any) -> None:
-        self._running.remove(self._timeout)
-        await self._timeout.__aexit__(*error)  # it raises, and never swallows
-
-
-class TrialClock(SystemClock):
-    """A clock that stands still while a trial waits for our own limits."""
-
-    def __init__(self) -> None:
-        self._waited = 0.0
-        self._timeouts: list[asyncio.Timeout] = []
-
-    def now(self) -> float:
-        """Return seconds on a monotonic scale, without what was waited."""
-        return super().now() - self._waited
-
-    def timeout(self, secs: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
-        """Raise TimeoutError in the body if it takes longer than `secs` seconds, waits not counted."""
-        return _TrialTimeout(secs, self._timeouts)
-
-    @contextlib.contextmanager
-    def waiting(self, *, since: float | None = None) -> Iterator[None]:
-        """Stand still in the body; `since` is an instant of this clock from which on it should have stood still."""
-        began = super().now()
-        early = 0.0 if since is None else max(0.0, self.now() - since)
-        stopped = [(timeout, timeout.when()) for timeout in self._timeouts]
-        for timeout, _ in stopped:
-            _move(timeout, None)
-        try:
-            yield
-        finally:
-            waited = early + super().now() - began
-            self._waited += waited
-            for timeout, when in stopped:
-                _move(timeout, None if when is None else when + waited)
-
-
-TRIAL_CLOCK: ContextVar[TrialClock | None] = ContextVar("TRIAL_CLOCK", default=None)
-"""The clock of the trial that is being held here, if time is real in it."""
-
-
 class PooledLLM:
     """A model that waits for its turn, asks again when the vendor was busy, and counts what it spends."""
 
@@ -220,7 +168,7 @@ class PooledLLM:
     ) -> None:
         self.provider, self.model, self.is_offline = llm.provider, llm.model, llm.is_offline
         self._llm, self._gate, self._spending = llm, gate, spending
-        self._patience, self._rng = patience, rng or random.Random()  # noqa: S311 - jitter
+        self._patience, self._rng = patience, rng or _JITTER
 
     def __repr__(self) -> str:
         return f"PooledLLM({self._llm!r})"
@@ -317,10 +265,3 @@ def is_passing(error: ProviderError) -> bool:
         return "quota is used up" not in str(error)
     status = error.status or 0
     return isinstance(error, ProviderConnectionError) or status in PASSING or 500 <= status < 600
-
-
-def _move(timeout: asyncio.Timeout, when: float | None) -> None:
-    """Move a time-out that is still running."""
-    if not timeout.expired():
-        with contextlib.suppress(RuntimeError):
-            timeout.reschedule(when)

@@ -10,6 +10,7 @@ import pytest
 from convai_lab.agents.agent import Agent
 from convai_lab.experiments import holding, pool
 from convai_lab.experiments.comparison import Comparison
+from convai_lab.experiments.trial_clock import TrialClock
 from convai_lab.providers.retry import RetryPolicy
 from convai_lab.testing.fake_vendors import FakeVendor
 from convai_lab.testing.vendor_script import HangUp, Raw, Received, Sent, ServerScripted, Status
@@ -86,7 +87,7 @@ def test_a_vendor_that_hangs_is_given_up(
     assert "timeout" in (result.trials[1].reason or "")
 
 
-class HastyClock(pool.TrialClock):
+class HastyClock(TrialClock):
     """A clock on which twenty seconds are over soon."""
 
     def timeout(self, secs: float | None):  # type: ignore[no-untyped-def]
