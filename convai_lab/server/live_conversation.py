@@ -43,7 +43,8 @@ MAX_WAIT_SECS = 600.0
 """So long nobody may choose how the sound travels, before the session ends."""
 NOT_BEGUN = "the session has not begun: choose how the sound travels first, or start another one"
 NEVER_CHOSEN = "nobody chose how the sound travels for a long time: start a new session"
-MAX_LETTERS = 1000
+MAX_LETTERS = 50_000
+"""More than this waits only for a client that has stopped to read: it gets no more."""
 
 
 class LiveOutbox(Outbox):

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
@@ -223,8 +222,3 @@ def refused(message: str) -> Event:
 def agent_used(error: str | None = None) -> Event:
     """Answer a `live_use_agent`: it speaks from its next turn on, or why not."""
     return {"type": "live_agent_used", "error": error}
-
-
-def as_private(event: Event) -> str:
-    """Return a private event as it goes over the wire."""
-    return json.dumps(event, separators=(",", ":"))
