@@ -7,6 +7,7 @@ import concurrent.futures
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ ENDED_HERE = "you ended the session"
 SYSTEM_REASONS = {"silence": "nobody said anything any more", "end_call": "the agent ended the conversation"}
 """How what a record says of its end is said to a person."""
 RECORD_SECS = 15.0
+LOOK_SECS = 0.2
+"""Who waits looks so often, because on some systems an interrupt is heard only between two looks."""
 
 
 class LiveCore:
@@ -83,10 +86,14 @@ class LiveCore:
 
     def wait(self, timeout_secs: float | None) -> Conversation:
         """Wait for the record; an interrupt leaves the session as it is."""
-        try:
-            return self._over.result(timeout_secs)
-        except concurrent.futures.TimeoutError:
-            raise TimeoutError(f"the session is still {self.state} after {timeout_secs:g} s") from None
+        until = None if timeout_secs is None else time.monotonic() + timeout_secs
+        while True:
+            left = LOOK_SECS if until is None else until - time.monotonic()
+            try:
+                return self._over.result(max(0.0, min(left, LOOK_SECS)))
+            except concurrent.futures.TimeoutError:
+                if until is not None and left <= LOOK_SECS:
+                    raise TimeoutError(f"the session is still {self.state} after {timeout_secs:g} s") from None
 
     async def ended(self) -> Conversation:
         """Await the record on any loop; giving up leaves the session as it is."""

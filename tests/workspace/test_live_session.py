@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import asyncio
 import gc
 import io
@@ -303,6 +304,16 @@ def test_waiting_has_a_limit_and_can_be_awaited_on_any_loop(platform: StubPlatfo
 
     assert asyncio.run(awaited()).id == session.conversation_id
     assert session.wait().id == session.conversation_id
+
+
+def test_an_interrupt_while_waiting_leaves_the_session_as_it_is(platform: StubPlatform, watcher: LiveWatcher) -> None:
+    session = opened(platform, watcher)
+    threading.Timer(0.1, _thread.interrupt_main).start()
+    with pytest.raises(KeyboardInterrupt):
+        session.wait()
+    assert session.state == "listening"
+    session.end()
+    session.wait(10)
 
 
 def test_nothing_can_be_said_after_the_end(platform: StubPlatform, watcher: LiveWatcher) -> None:

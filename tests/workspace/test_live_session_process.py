@@ -6,6 +6,8 @@ import asyncio
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -132,6 +134,42 @@ def test_a_platform_that_dies_ends_the_session_in_words_and_its_turns_are_kept(
     again.media.choose("comm")
     again.end()
     assert again.wait(20).id != record.id
+
+
+LEAVES = """
+import sys
+from convai_lab.agents.agent import Agent
+from convai_lab.testing.live_watcher import LiveWatcher
+from convai_lab.workspace import live_events as live
+from convai_lab.workspace.connect import connect
+
+ws, watcher = connect(), LiveWatcher()
+agent = ws.agents.save(Agent(name="support", first_message="Hello there.")).agent
+session = ws.start_session(agent, voice=True, on_event=watcher.watch)
+session.media.choose("comm")
+watcher.wait_for(live.StateChanged, lambda event: event.state == "speaking")
+print(ws.status().pid, session.conversation_id)
+"""
+
+
+def test_a_kernel_that_exits_takes_its_platform_along_and_the_conversation_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(settings.HOME_VARIABLE, str(tmp_path))
+    done = subprocess.run([sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=60, check=True)
+    pid, conversation_id = done.stdout.split()
+    deadline = time.monotonic() + 5
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists()
+    process = LocalProcess(tmp_path)
+    try:
+        kept = Workspace(Transport(process)).conversations.get(conversation_id)
+    finally:
+        process.close()
+    assert [turn.text for turn in kept] == [HELLO]
+    assert kept.status in ("done", "failed")
+    assert done.stderr == ""
 
 
 def test_a_model_without_its_key_ends_the_session_in_words(local: Workspace) -> None:
