@@ -20,6 +20,7 @@ from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, MAX_RESULT_CHARS, as_text, cut
 from convai_lab.dialogue.parameters import check_arguments, completed, load_validator
 from convai_lab.dialogue.system_tools import PHONE_TOOLS, Effect, FindAgent, answer_system_tool
+from convai_lab.dialogue.taped_tools import taped
 from convai_lab.dialogue.toolbox import Toolbox
 from convai_lab.dialogue.webhook import call_webhook
 from convai_lab.errors import (
@@ -144,8 +145,12 @@ class ToolRunner:
         if isinstance(tool, SystemTool):
             return await self._answered_by_system(tool, call)
         if isinstance(tool, ClientTool):
-            return ToolOutcome(await self._answered_by_client(tool, call, variables))
-        return ToolOutcome(await self._answered_by_webhook(tool, call, variables))
+            return ToolOutcome(await self._taped(call, lambda: self._answered_by_client(tool, call, variables)))
+        return ToolOutcome(await self._taped(call, lambda: self._answered_by_webhook(tool, call, variables)))
+
+    async def _taped(self, call: ToolCall, run: Callable[[], Awaitable[ToolResult]]) -> ToolResult:
+        """Run a tool that does something outside, on the cassette where one is in use."""
+        return await taped(call, run)
 
     async def _answered_by_system(self, tool: SystemTool, call: ToolCall) -> ToolOutcome:
         if self._phone_tool is not None and tool.kind in PHONE_TOOLS:

@@ -33,7 +33,7 @@ import json
 import os
 import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from functools import cached_property
 from pathlib import Path
@@ -41,10 +41,10 @@ from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 from convai_lab import settings
 from convai_lab.clock import running_virtual_clock
-from convai_lab.errors import CassetteMissError, InvalidValueError, ProviderError
+from convai_lab.errors import CassetteMissError, ConvaiLabError, InvalidValueError, ProviderError
 from convai_lab.providers.base import LLM
 from convai_lab.providers.cassette_file import CassetteFile, Contents, Kind, Recording, without_secrets
-from convai_lab.providers.cassette_match import Miss, Shelf
+from convai_lab.providers.cassette_match import Miss, Shelf, key_of
 
 if TYPE_CHECKING:
     from convai_lab.providers.cassette_llm import CassetteLLM
@@ -79,6 +79,7 @@ class Cassette:
         self.missed: CassetteMissError | None = None
         self._file = CassetteFile(self.path)
         self._lock = threading.Lock()
+        self._kept_once: set[str] = set()
         if self.is_recording:
             self._file.start()
         self._contents: Contents = self._file.read()
@@ -182,6 +183,18 @@ class Cassette:
     def keep(self, kind: Kind, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Write one call down."""
         self._file.add(Recording(kind, dict(request), dict(answer), SCOPE.get(), self.take))
+
+    def keep_once(self, kind: Kind, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Write one call down, unless this was done before."""
+        with self._lock:
+            is_new = key_of(kind, request) not in self._kept_once
+            self._kept_once.add(key_of(kind, request))
+        if is_new:
+            self.keep(kind, request, answer)
+
+    def of_kind(self, kind: Kind) -> list[Recording]:
+        """Return all recordings of a kind."""
+        return self._shelf.of_kind(kind)
 
     def broken_off(self, model: str) -> CassetteMissError:
         """Return the error for whoever wants to hear more than was listened to when it was recorded."""
@@ -307,6 +320,14 @@ def cassette_in_use() -> Cassette | None:
             _of_setting.clear()
             _of_setting[slot] = cast(Cassette, as_cassette(named, repeat=True))
         return _of_setting[slot]
+
+
+def cassette_name() -> str | None:
+    """Return the name of the cassette in use, for a record; None without one, or when it cannot be used."""
+    with suppress(ConvaiLabError):
+        cassette = cassette_in_use()
+        return None if cassette is None else cassette.name
+    return None
 
 
 def plain(request: Mapping[str, Any]) -> dict[str, Any]:

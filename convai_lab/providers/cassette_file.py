@@ -198,6 +198,7 @@ class _Reader:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._parts: dict[str, Any] = {}
+        self._cut_at = 0
 
     def read(self, file: IO[bytes]) -> Contents:
         lines = self._lines(file)
@@ -211,6 +212,8 @@ class _Reader:
                 self._take_part(read, number)
             else:
                 contents.recordings.append(self._recording(read, number))
+        if self._cut_at:
+            self._note(contents, f"the compressed file is cut short; line {self._cut_at} and all after it are missing")
         return contents
 
     def _lines(self, file: IO[bytes]) -> Iterator[bytes]:
@@ -222,7 +225,8 @@ class _Reader:
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 if number == 1:
                     raise self._wrong(f"is no gzip file ({error})") from None
-                return  # compressed, and cut short: what came before is whole
+                self._cut_at = number  # what came before is whole
+                return
             if not line:
                 return
             total += len(line)

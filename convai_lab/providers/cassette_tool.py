@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 async def answered(
     cassette: Cassette, name: str, arguments: Mapping[str, Any], run: Callable[[], Awaitable[Any]]
 ) -> Any:
-    """Return what the tool answered when it was recorded, or run it and keep what it answers."""
+    """Return what the tool answered when it was recorded, or run it and keep what it answers.
+
+    Raises:
+        TimeoutError: It took too long when it was recorded.
+    """
     from convai_lab.providers.cassette import plain
 
     asked = plain({"name": name, "arguments": _json(arguments)})
@@ -30,6 +34,8 @@ async def answered(
         if isinstance(secs, bool) or not isinstance(secs, int | float):
             raise InvalidValueError("must be seconds", field=f"{where}: ended")
         await cassette.wait_until(secs, since=began)
+        if recording.answer.get("cut"):
+            raise TimeoutError
         if "error" in recording.answer:
             raise error_from_plain(recording.answer["error"], f"{where}: error")
         return recording.answer.get("value")
@@ -37,6 +43,9 @@ async def answered(
         value = _json(await run())
     except ConvaiLabError as error:
         cassette.keep("tool", asked, {"error": error_to_plain(error), "ended": _secs(loop.time() - began)})
+        raise
+    except (asyncio.CancelledError, TimeoutError):  # nobody waited any longer
+        cassette.keep("tool", asked, {"cut": True, "ended": _secs(loop.time() - began)})
         raise
     cassette.keep("tool", asked, {"value": value, "ended": _secs(loop.time() - began)})
     return value

@@ -13,6 +13,7 @@ from convai_lab.agents.agent import Agent
 from convai_lab.clock import Clock
 from convai_lab.errors import ConvaiLabError, InvalidValueError, MissingKeyError, NotSupportedError
 from convai_lab.providers.base import ASR, TTS, VAD, SpeechEngines
+from convai_lab.providers.cassette import cassette_in_use
 from convai_lab.providers.offline_speech.installed import is_installed
 from convai_lab.providers.refusal import close_names
 from convai_lab.providers.registry import (
@@ -138,7 +139,7 @@ def find_asr(name: str, *, clock: Clock, agent: Agent | None = None) -> ASR:
         MissingPackageError: A package is not installed; the message says how to install it.
         MissingKeyError: The vendor's key is not set; names the variable.
     """
-    return cast(ASR, _find("asr", name, clock=clock, agent=agent))
+    return cast(ASR, _taped("asr", name, clock, agent))
 
 
 def find_tts(name: str, *, clock: Clock, agent: Agent | None = None) -> TTS:
@@ -149,7 +150,7 @@ def find_tts(name: str, *, clock: Clock, agent: Agent | None = None) -> TTS:
     Raises:
         InvalidValueError, MissingPackageError, MissingKeyError: As for `find_asr`.
     """
-    return cast(TTS, _find("tts", name, clock=clock, agent=agent))
+    return cast(TTS, _taped("tts", name, clock, agent))
 
 
 def find_vad(name: str, *, clock: Clock | None = None) -> VAD:
@@ -211,6 +212,26 @@ def _find(kind: Kind, name: str, *, clock: Clock | None, agent: Agent | None = N
     if engine.vendor is not None:
         offered["vendor"] = _vendor(engine, clock)
     return _make(_load(engine), offered)
+
+
+def _taped(kind: Literal["asr", "tts"], name: str, clock: Clock, agent: Agent | None) -> Any:
+    """Find an engine; a vendor's is on the cassette where one is in use."""
+    cassette = cassette_in_use()
+    if cassette is None:
+        return _find(kind, name, clock=clock, agent=agent)
+    from convai_lab.providers.cassette_speech import taped_engine
+
+    first = _checked(kind, name).partition("/")[0].lower()
+    engine = next((engine for engine in ENGINES if engine.kind == kind and _is_called(engine, first)), None)
+    is_remote = name.startswith(("http://", "https://")) or (engine is not None and engine.vendor is not None)
+    settings = _voice_settings(engine, agent) if engine is not None else {}
+    if agent is not None and kind == "tts":
+        settings = {**settings, "language": agent.language}
+
+    def find() -> Any:
+        return _find(kind, name, clock=clock, agent=agent)
+
+    return taped_engine(cassette, kind, name, settings, find, is_remote=is_remote)
 
 
 def _at_address(kind: Kind, name: str, clock: Clock | None) -> Any:

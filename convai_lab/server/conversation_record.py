@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.providers.cassette import cassette_name
 from convai_lab.server import socket_events as events
 from convai_lab.server.admission import Admitted
 from convai_lab.server.audio_files import start_recording
@@ -116,6 +117,7 @@ class ConversationRecord:
             last_version=version,
             status="in-progress",
             started_at=self._platform.clock.wall(),
+            cassette=cassette_name(),
             extra=_with_metadata({"version_id": agent.get("version_id")}, self._metadata({})),
         )
 
