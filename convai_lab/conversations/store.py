@@ -72,6 +72,31 @@ class ConversationStore:
             for index, turn in enumerate(turns):
                 connection.execute(INSERT_TURN, turn | {"id": columns["id"], "position": index})
 
+    def add_finished(self, conversations: Sequence[Conversation]) -> int:
+        """Store conversations that were held elsewhere, all or none; return how many are new or newer.
+
+        One that is here already is replaced when it was simulated, and else left as it is.
+
+        Raises:
+            InvalidValueError: One holds something that cannot be stored; `field` says where.
+        """
+        now, stored = self._clock.wall(), 0
+        rows = [
+            (header_columns(c) | {"owner": "", "now": now}, [turn_columns(t) for t in c.turns]) for c in conversations
+        ]
+        with self._db.write() as connection:
+            for columns, turns in rows:
+                sql = "DELETE FROM conversations WHERE conversation_id = :id AND source = 'simulated'"
+                connection.execute(sql, columns)
+                if connection.execute("SELECT 1 FROM conversations WHERE conversation_id = :id", columns).fetchone():
+                    continue
+                connection.execute(INSERT_HEADER, columns)
+                connection.executemany(
+                    INSERT_TURN, [turn | {"id": columns["id"], "position": at} for at, turn in enumerate(turns)]
+                )
+                stored += 1
+        return stored
+
     def add_turn(self, conversation_id: str, turn: Turn, *, index: int) -> None:
         """Store the turn at `index`, which is the number of turns so far; on return it is in the file.
 

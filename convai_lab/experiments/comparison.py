@@ -277,7 +277,13 @@ def compare(
     request = _request(locals())
     calls = background.MainThreadCalls()
     bar = as_progress(progress, OnWaitingThread(calls))
-    return background.run(_compared(request, bar, dry_run=dry_run), calls=calls)
+    ended: list[BaseException] = []
+    try:
+        return background.run(_compared(request, bar, dry_run=dry_run, ended=ended), calls=calls)
+    except KeyboardInterrupt as interrupt:
+        if ended:  # the run was cancelled over there; whoever interrupted it here gets what is done
+            interrupt.__dict__.update(ended[0].__dict__)
+        raise
 
 
 async def acompare(
@@ -298,7 +304,14 @@ def _request(options: Mapping[str, Any]) -> Request:
     return Request(**{name: value for name, value in options.items() if name in known})
 
 
-async def _compared(request: Request, progress: Progress, *, dry_run: bool) -> Comparison | Estimate:
+async def _compared(
+    request: Request, progress: Progress, *, dry_run: bool, ended: list[BaseException] | None = None
+) -> Comparison | Estimate:
     from convai_lab.experiments.comparing import compared
 
-    return await compared(request, progress, dry_run=dry_run)
+    try:
+        return await compared(request, progress, dry_run=dry_run)
+    except BaseException as error:
+        if ended is not None:
+            ended.append(error)
+        raise

@@ -38,6 +38,7 @@ class Option:
 
     `convert` turns the text into a value (a Python object given as ``{expression}`` is passed through it only when
     it is text). `repeat` collects several, `flag` takes no value, `pairs` collects ``name=value`` into a mapping.
+    `choices` and the files that end in one of `files` are offered by completion.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Option:
     pairs: bool = False
     value_name: str = ""
     choices: Sequence[str] | Callable[[], Sequence[str]] = ()
+    files: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -57,12 +59,16 @@ class Option:
 
 @dataclass(frozen=True)
 class Magic:
-    """How one magic is called: its words, options and examples, for parsing, ``--help`` and completion."""
+    """How one magic is called: its words, options and examples, for parsing, ``--help`` and completion.
+
+    `positional` is one word; with `several` it is any number of them, given as a list.
+    """
 
     name: str
     summary: str
     positional: str = ""
     positional_help: str = ""
+    several: bool = False
     rest: str = ""
     rest_help: str = ""
     required: bool = True
@@ -193,7 +199,7 @@ class _Reader:
         words, rest = self._cut_rest(words)
         for word in words:
             self._refuse_unknown_option(word)
-        parsed = self._parser().parse_args([self._stand_in(word) for word in words])
+        parsed = self._parser().parse_intermixed_args([self._stand_in(word) for word in words])
         return self._arguments(parsed, rest)
 
     def _cut_rest(self, words: list[Word]) -> tuple[list[Word], str]:
@@ -255,7 +261,7 @@ class _Reader:
     def _parser(self) -> _Parser:
         parser = _Parser(prog=f"%{self._magic.name}", add_help=False, allow_abbrev=False)
         if self._magic.positional:
-            parser.add_argument("name", nargs="?", metavar=self._magic.positional)
+            parser.add_argument("name", nargs="*" if self._magic.several else "?", metavar=self._magic.positional)
         for option in self._magic.options:
             if option.flag:
                 parser.add_argument(option.name, dest=option.key, action="store_true", default=None)
@@ -265,8 +271,9 @@ class _Reader:
         return parser
 
     def _arguments(self, parsed: argparse.Namespace, rest: str) -> Arguments:
-        name = self._resolve(getattr(parsed, "name", None))
-        if name is None and self._magic.positional and self._magic.required:
+        given = getattr(parsed, "name", None)
+        name = [self._resolve(word) for word in given or ()] if self._magic.several else self._resolve(given)
+        if name in (None, []) and self._magic.positional and self._magic.required:
             raise ArgumentsError(
                 f"%{self._magic.name} needs {self._magic.positional}: {self._magic.positional_help}, "
                 f"for example {self._magic.examples[0].splitlines()[0]}"

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from convai_lab.notebook.arguments import ArgumentsError
 
 EXPLAIN = "from {module} import {error} as _error; raise _error({text!r})\n"
+BODIES = {"agent": "the prompt", "compare": "scenarios as YAML, or one opening a line"}
 
 
 class InputLines:
@@ -52,7 +53,7 @@ def _asks_for_help(line: str) -> bool:
 
 def _no_body(line: str) -> str:
     name = line.split()[0].removeprefix("%%")
-    body = "the prompt" if name == "agent" else "one message a line"
+    body = BODIES.get(name, "one message a line")
     return f"%%{name} needs a body below it: {body} (the one-line form is %{name}; %{name} --help shows both)"
 
 

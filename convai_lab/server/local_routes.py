@@ -14,13 +14,16 @@ from anyio import from_thread
 from starlette.responses import Response, StreamingResponse
 
 from convai_lab import settings
-from convai_lab.conversations.wire_format import conversation_to_wire
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.wire_format import conversation_from_wire, conversation_to_wire
 from convai_lab.server.answers import InvalidRequest
 from convai_lab.server.call import Call, route
 
 MAX_SETTING_CHARS = 4_096
 MAX_DOCUMENTS = 1_000_000
+MAX_ADDED = 1_000
 SOURCES = ("live", "simulated", "replay", "import")
+ADDED_SOURCES = ("simulated", "replay", "import")
 
 
 def put_settings(call: Call) -> Any:
@@ -72,6 +75,27 @@ def stream_conversations(call: Call) -> Response:
     return StreamingResponse(_lines(found), media_type="application/x-ndjson")
 
 
+def add_conversations(call: Call) -> Any:
+    """POST /v1/local/conversations: keep conversations that were held elsewhere, such as those of comparisons."""
+    given = call.object_body().get("conversations")
+    if not isinstance(given, list) or len(given) > MAX_ADDED:
+        msg = f"a list of at most {MAX_ADDED} conversations is needed"
+        raise InvalidRequest.at("body", "conversations", msg=msg, kind="list_type")
+    return {"stored": call.platform.conversations.add_finished([_finished(doc, at) for at, doc in enumerate(given)])}
+
+
+def _finished(doc: Any, at: int) -> Conversation:
+    """Return a conversation from outside: over, and never one that somebody held live on this platform."""
+    conversation = conversation_from_wire(doc)
+    if conversation.source not in ADDED_SOURCES:
+        msg = f"only conversations of source {', '.join(ADDED_SOURCES)} can be added, not {conversation.source}"
+        raise InvalidRequest.at("body", "conversations", at, "source", msg=msg, kind="enum")
+    if conversation.status not in ("done", "failed") or not conversation.id:
+        msg = "must have an id and be over (done or failed)"
+        raise InvalidRequest.at("body", "conversations", at, "status", msg=msg, kind="enum")
+    return conversation
+
+
 def undo_last_exchange(call: Call) -> Any:
     """POST /v1/local/conversations/{conversation_id}/undo: take back the last user turn and what followed."""
     conversation_id = call.path["conversation_id"]
@@ -89,6 +113,7 @@ def _lines(documents: Iterator[dict[str, Any]]) -> Iterator[bytes]:
 ROUTES = [
     route("/v1/local/settings", PUT=put_settings),
     route("/v1/local/status", GET=get_status),
+    route("/v1/local/conversations", POST=add_conversations),
     route("/v1/local/conversations.ndjson", GET=stream_conversations),
     route("/v1/local/conversations/{conversation_id}/undo", subject="conversation", POST=undo_last_exchange),
 ]

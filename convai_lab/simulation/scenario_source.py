@@ -71,6 +71,15 @@ def nested(row: Mapping[str, Any]) -> dict[str, Any]:
     return made
 
 
+def agent_of(written: Any, name: str) -> Agent | None:
+    """Return the agent that a mapping describes, as `agent` does in a file of scenarios.
+
+    Raises:
+        InvalidConfigError: A field of it is wrong.
+    """
+    return _written(written, name).agent
+
+
 def _of_file(path: str | Path) -> ScenarioSet:
     file = Path(path).expanduser()
     if file.suffix.lower() == ".parquet":

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.conversations.wire_format import conversation_from_wire
+from convai_lab.conversations.wire_format import conversation_from_wire, conversation_to_wire
 from convai_lab.errors import InvalidValueError, NotFoundError, NotSupportedError, PlatformError
 from convai_lab.workspace.agents import AgentRef
-from convai_lab.workspace.feed import Feed
+from convai_lab.workspace.feed import Feed, batches
 from convai_lab.workspace.listing import LazyList, ListPage, background_twin
 from convai_lab.workspace.names import agent_id_of, next_cursor, path_part
 from convai_lab.workspace.recordings import ConversationAudio, fetch_audio, remember
@@ -100,6 +100,20 @@ class Conversations:
         """Do what `delete` does, awaited."""
         await background_twin(self._delete(conversation_id_of(conversation)))
 
+    def keep(self, conversations: Iterable[Conversation]) -> int:
+        """Store conversations that were held elsewhere (simulated, replayed, imported); return how many are new.
+
+        `list` and `documents` leave them out unless they are asked for their `source`.
+
+        Raises:
+            NotSupportedError: The platform is not ours.
+        """
+        return background.run(self._keep(conversations))
+
+    async def akeep(self, conversations: Iterable[Conversation]) -> int:
+        """Do what `keep` does, awaited."""
+        return await background_twin(self._keep(conversations))
+
     def documents(
         self,
         *,
@@ -176,6 +190,15 @@ class Conversations:
             return filters
         agent_id = await agent_id_of(self._transport, agent)
         return Filters(**{**vars(filters), "agent_id": agent_id})
+
+    async def _keep(self, conversations: Iterable[Conversation]) -> int:
+        if not await self._transport.is_ours():
+            raise NotSupportedError(f"{self._transport.who} keeps only conversations that were held there")
+        stored = 0
+        for batch in batches(conversation_to_wire(conversation) for conversation in conversations):
+            answer = await self._transport.document("POST", "/v1/local/conversations", json={"conversations": batch})
+            stored += int(answer.get("stored") or 0)
+        return stored
 
     async def _audio(self, given: ConversationRef) -> ConversationAudio:
         found = given if isinstance(given, Conversation) else await self.fetch(conversation_id_of(given))

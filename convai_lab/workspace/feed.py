@@ -1,15 +1,33 @@
-"""Feed: how does a blocking loop read an asynchronous source without a request per item?"""
+"""Feed: how do many conversations travel without a request for each?"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import NamedTuple
+import json
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 from convai_lab.conversations.conversation import Conversation
 
 BATCH = 50
 """How many conversations are handed over at once; twice as many are read ahead."""
+BATCH_CHARS = 2_000_000
+"""How large a request that brings conversations may become, before a long one is added."""
+
+
+def batches(documents: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """Yield documents in groups that fit into one request each."""
+    group: list[dict[str, Any]] = []
+    chars = 0
+    for document in documents:
+        size = len(json.dumps(document, default=str))
+        if group and (len(group) == BATCH or chars + size > BATCH_CHARS):
+            yield group
+            group, chars = [], 0
+        group.append(document)
+        chars += size
+    if group:
+        yield group
 
 
 class End(NamedTuple):
