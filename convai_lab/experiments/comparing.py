@@ -79,7 +79,7 @@ class Request:
         check_executor(self.executor)
 
 
-@dataclass
+@dataclass(repr=False)
 class Undertaking:
     """One comparison on its way; `comparison()` gives what there is of it at any moment."""
 

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 from convai_lab import settings
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.conversations.wire_format import conversation_from_wire, conversation_to_wire
 from convai_lab.errors import InvalidValueError, StorageError
+from convai_lab.experiments import kept_conversation
 from convai_lab.experiments.trial import TrialResult
 from convai_lab.storage import Database
 
@@ -95,8 +95,8 @@ class Journal:
             return None
         try:
             body: bytes = rows[0]["body"]
-            return conversation_from_wire(json.loads(body if body.startswith(b"{") else zlib.decompress(body)))
-        except (zlib.error, ValueError) as error:
+            return kept_conversation.read(body if body.startswith(b"{") else zlib.decompress(body))
+        except (zlib.error, ValueError, TypeError, AttributeError) as error:
             raise StorageError(f"{self.path}: the conversation of trial {key} is damaged ({error})") from error
 
     async def add(self, result: TrialResult) -> TrialResult:
@@ -199,9 +199,7 @@ def _rows(results: Sequence[TrialResult]) -> list[_Row]:
 
 
 def _conversation_text(result: TrialResult) -> str:
-    if result.conversation is None:
-        return ""
-    return json.dumps(conversation_to_wire(result.conversation), separators=(",", ":"))
+    return "" if result.conversation is None else kept_conversation.written(result.conversation)
 
 
 def _body(text: str) -> bytes | None:
