@@ -96,9 +96,9 @@ def cassette_in(path: str | Path, folder: str | Path) -> Path | None:
 def _target(path: str | Path) -> Path:
     if not isinstance(path, str | Path) or not str(path).strip():
         raise InvalidValueError(f"give the path of a file, such as result{SUFFIX}", field="path")
-    file = Path(path).expanduser().absolute()
-    file = file if file.suffix else file.with_name(file.name + SUFFIX)
-    if file.is_dir() or not file.parent.is_dir():
+    given = Path(path).expanduser().absolute()
+    file = given if given.suffix else given.with_name(given.name + SUFFIX)
+    if given.is_dir() or file.is_dir() or not file.parent.is_dir():
         raise InvalidValueError(f"cannot write {file}: name a file in a folder that exists", field="path")
     return file
 

@@ -17,7 +17,8 @@ HIDDEN = "[redacted]"
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 PHONE = re.compile(r"(?<![\w.+@-])(?:\+|\(|\d)[\d ()./-]{6,22}\d(?![\w-])")
 URL_SECRET = re.compile(r"([?&][\w-]{0,40}(?:key|token|secret|sig|signature|password)[\w-]{0,40}=)[^&\s\"'#]+", re.I)
-DATE = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{4}")
+PLAIN = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{4}|\d+\.\d+$")
+"""Dates and decimals, which look like phone numbers."""
 SECRET_NAMES = ("api_key", "apikey", "authorization", "password", "secret", "token", "user_id")
 FEWEST_DIGITS, PLAIN_DIGITS, MOST_DIGITS = 8, 10, 15
 SHORTEST_VALUE = 3
@@ -76,7 +77,7 @@ def variables_hider(variables: Mapping[str, Any]) -> Hide:
 def _phone(found: re.Match[str]) -> str:
     text = found[0]
     digits = sum(char.isdigit() for char in text)
-    if not FEWEST_DIGITS <= digits <= MOST_DIGITS or DATE.match(text):
+    if not FEWEST_DIGITS <= digits <= MOST_DIGITS or PLAIN.match(text):
         return text
     is_grouped = any(char in " ()./-" for char in text)
     return "[phone]" if text.startswith("+") or is_grouped or digits >= PLAIN_DIGITS else text

@@ -40,7 +40,8 @@ PAGE = Markup(
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:; style-src 'unsafe-inline'">
 <style>
 :root {{ color-scheme: light dark; }}
-body {{ font: 14px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 1.5rem auto; padding: 0 1rem; }}
+body {{ font: 14px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 1.5rem auto; padding: 0 1rem;
+  overflow-wrap: anywhere; }}
 h1 {{ font-size: 1.4rem; }} h2 {{ font-size: 1.15rem; margin-top: 2rem; }}
 .box {{ border: 1px solid rgba(127,127,127,.35); border-radius: 6px; overflow: hidden; }}
 .wide {{ overflow-x: auto; }}
@@ -71,6 +72,8 @@ def write_report(comparison: Comparison, path: str | Path, *, title: str = "Comp
         InvalidValueError: It cannot be written there.
     """
     file = Path(path).expanduser().absolute()
+    if file.is_dir() or not file.parent.is_dir():
+        raise InvalidValueError(f"cannot write {file}: name a file in a folder that exists", field="path")
     file = file if file.suffix else file.with_name(file.name + ".html")
     page = PAGE.format(title=clean(title), sections=Markup("\n").join(_sections(comparison)))
     unfinished = file.with_name(f".{file.name}.{secrets.token_hex(4)}.tmp")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 from unicodedata import combining, east_asian_width
@@ -105,10 +104,26 @@ def _footer(seen: Glance) -> Iterator[str]:
 
 
 def _wrapped(text: str, *, indent: str = "", hanging: str | None = None) -> str:
-    return textwrap.fill(
-        text, WIDTH, initial_indent=indent, subsequent_indent=indent if hanging is None else hanging,
-        break_on_hyphens=False,
-    )  # fmt: skip
+    """Return a text in lines that fit, also where characters are two columns wide."""
+    later = indent if hanging is None else hanging
+    lines = [indent]
+    for word in _words(text, WIDTH - max(len(indent), len(later))):
+        gap = " " if lines[-1].strip() else ""
+        if gap and _width(lines[-1]) + 1 + _width(word) > WIDTH:
+            lines.append(later)
+            gap = ""
+        lines[-1] += gap + word
+    return "\n".join(lines)
+
+
+def _words(text: str, most: int) -> Iterator[str]:
+    """Yield the words of a text; one that is wider than a line comes in pieces."""
+    for word in text.split(" "):
+        while _width(word) > most:
+            fits = next(at for at in range(len(word), 0, -1) if _width(word[:at]) <= most)
+            yield word[:fits]
+            word = word[fits:]
+        yield word
 
 
 def _shortened(text: str, width: int) -> str:
