@@ -142,10 +142,10 @@ class PanelView {
     this.playButton = this.button("Play", () => this.model.send({ do: "play" }));
     this.codeBox = make("pre", { class: "convai-code" });
     this.copied = make("span", { class: "convai-small", role: "status" });
-    const remove = this.button("Remove panel", () => this.model.send({ do: "remove" }), "", { title: "The transcript below stays" });
+    this.removeButton = this.button("Remove panel", () => this.model.send({ do: "remove" }), "", { title: "The transcript below stays" });
     const copy = (what, label) => this.button(label, () => this.copy(what));
     this.id = make("code", {});
-    const row = make("div", { class: "convai-row" }, this.playButton, copy("code", "Copy as code"), copy("test", "Copy as test"), remove, this.copied);
+    const row = make("div", { class: "convai-row" }, this.playButton, copy("code", "Copy as code"), copy("test", "Copy as test"), this.removeButton, this.copied);
     this.done = make("div", { class: "convai-done" }, make("div", {}, "Conversation ", this.id), row, this.sound, this.codeBox);
     show(this.sound, false);
     show(this.codeBox, false);
@@ -186,7 +186,7 @@ class PanelView {
     });
     this.shown.forEach(({ element }, i) => this.turns.children[i] !== element && this.turns.insertBefore(element, this.turns.children[i] ?? null));
     while (this.turns.children.length > this.shown.length) this.turns.lastChild.remove();
-    show(this.turns, this.shown.length > 0 && !this.isEnded);
+    show(this.turns, this.shown.length > 0 && (!this.isEnded || this.isAlone));
     if (isAtEnd) this.turns.scrollTop = this.turns.scrollHeight;
   }
 
@@ -206,6 +206,7 @@ class PanelView {
     show(this.done, this.isEnded && Boolean(id));
     this.id.textContent = id ?? "";
     show(this.playButton, Boolean(this.model.get("finished").has_audio) && this.sound.hidden);
+    show(this.removeButton, !this.isAlone);
     if (!code) show(this.codeBox, false);
   }
 
@@ -214,7 +215,7 @@ class PanelView {
     const isOpen = line.phase === "open" && line.kind !== "text";
     const isIdle = ["ready", "failed", "closed"].includes(line.phase) || (line.phase === "open" && line.kind === "text");
     show(this.startRow, !this.isEnded && isIdle);
-    show(this.kind, !this.isEnded && isIdle);
+    show(this.kind, !this.isEnded && isIdle && !this.isAlone);
     show(this.controls, !this.isEnded && (!isIdle || this.model.get("status").state !== "ready"));
     [this.muteButton, this.meters].forEach((control) => show(control, isOpen));
     show(this.pushButton, isOpen && line.kind === "push_to_talk");
@@ -251,6 +252,11 @@ class PanelView {
       this.elapsedAt = performance.now();
     }
     this.timer.textContent = clock(secs + (running ? (performance.now() - this.elapsedAt) / 1000 : 0));
+  }
+
+  /** In a page of its own there is one way for the sound, and no transcript below that stays. */
+  get isAlone() {
+    return this.model.get("alone") === true;
   }
 
   get isEnded() {

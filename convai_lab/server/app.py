@@ -18,12 +18,14 @@ from convai_lab.server import (
     local_routes,
     phone_routes,
     session_routes,
+    window_page,
 )
 from convai_lab.server.access import Door
 from convai_lab.server.answers import Refusal, http_error_answer, refusal_answer
 from convai_lab.server.context import Platform
 from convai_lab.server.conversation_routes import SOCKET_PATH
 from convai_lab.server.conversation_socket import conversation_socket, deny
+from convai_lab.server.window_links import WindowLinks
 
 
 def build_app(platform: Platform) -> Starlette:
@@ -37,6 +39,7 @@ def build_app(platform: Platform) -> Starlette:
             *catalogue_routes.ROUTES,
             *local_routes.ROUTES,
             *session_routes.ROUTES,
+            *window_page.ROUTES,
             WebSocketRoute(SOCKET_PATH, conversation_socket),
         ],
         middleware=[Middleware(HostCheck, door=platform.door)],
@@ -44,6 +47,7 @@ def build_app(platform: Platform) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.platform = platform
+    app.state.window_links = WindowLinks(platform.clock)
     return app
 
 

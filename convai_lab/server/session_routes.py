@@ -22,6 +22,9 @@ From the client::
     {"type": "live_mute", "on": true}            the agent hears silence
     {"type": "live_use_agent", "agent": {...}}   an agent document: it speaks from its next turn on; answered
     {"type": "live_cloud", "url": "wss://...", "who": "ElevenLabs"}    first, on ``cloud_session`` only
+    {"type": "live_window", "agent": "Sam", "version": 3, "platform": "local"}
+        Let a page of ours take part (`window_share`): it gets the sound, and a view of everything; answered
+    {"type": "live_printed", "name": "...", "text": "..."}    what a tool printed, for that page
 
 From the platform::
 
@@ -34,6 +37,7 @@ From the platform::
     {"type": "live_flush", "event_id": 7}        play nothing more of ``audio`` with this number or a smaller one
     {"type": "live_level", "user": 0.4, "agent": 0.0}    ten times a second while something changes
     {"type": "live_refused", "message": "..."}   something was not taken; the session goes on
+    {"type": "live_window_ready", "token": "..."}    goes into the page's address: ``/window#token``; works once
     {"type": "live_agent_used", "error": null}   the answer to ``live_use_agent``
 
 The agent's sound comes as ``audio`` events unless it travels by WebRTC. Drop what waits of it on ``interruption`` and
@@ -41,8 +45,6 @@ on ``live_flush``. Whoever closes the socket ends the session; errors come as an
 """
 
 from __future__ import annotations
-
-from collections.abc import Callable
 
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
@@ -56,43 +58,42 @@ from convai_lab.server.live_frames import read_bridge_frame, read_live_frame
 from convai_lab.server.socket_events import REFUSED, Problem
 from convai_lab.server.socket_wire import Inbox, Outbox
 
-Check = Callable[[Platform, WebSocket], None]
 SESSION_PATH = "/v1/local/session"
 CLOUD_PATH = "/v1/local/cloud_session"
 
 
 async def session_socket(websocket: WebSocket) -> None:
     """Hold a live session with an agent of this platform."""
-    await serve(websocket)
+    await _serve(websocket, is_cloud=False)
 
 
 async def cloud_socket(websocket: WebSocket) -> None:
     """Hold a live session on another platform."""
-    await serve(websocket, is_cloud=True)
+    await _serve(websocket, is_cloud=True)
 
 
-async def serve(websocket: WebSocket, *, is_cloud: bool = False, check: Check | None = None) -> None:
-    """Hold a live session on a socket that is not accepted yet.
-
-    `check` decides instead of the API key who may: it raises a `Refusal`. A page with a one-time token is such a case.
-    """
-    from convai_lab.server.live_conversation import LiveOutbox
+async def _serve(websocket: WebSocket, *, is_cloud: bool) -> None:
+    from convai_lab.server.window_share import SharedOutbox, WindowShare
 
     platform: Platform = websocket.app.state.platform
     try:
-        (check or check_owner)(platform, websocket)
+        check_owner(platform, websocket)
     except Refusal as refusal:
         return await deny(websocket, refusal)
     await websocket.accept()
-    outbox = LiveOutbox(websocket)
+    outbox = SharedOutbox(websocket)
+    read = read_bridge_frame if is_cloud else read_live_frame
+    share = WindowShare(websocket.app.state.window_links, outbox, platform.clock, read)
     try:
-        await (_bridge if is_cloud else _hold)(platform, websocket, outbox)
+        await (_bridge if is_cloud else _hold)(platform, websocket, outbox, share.new_inbox(websocket))
     except Problem as problem:
         await outbox.fail(problem)
     except Refusal as refusal:
         await outbox.fail(Problem(REFUSED, refusal.word, refusal.message))
     except Exception as error:  # the edge: one socket
         await outbox.fail(crash(error))
+    finally:
+        share.close()
 
 
 def check_owner(platform: Platform, websocket: WebSocket) -> None:
@@ -108,11 +109,10 @@ def check_owner(platform: Platform, websocket: WebSocket) -> None:
     platform.door.require_key(headers)
 
 
-async def _hold(platform: Platform, websocket: WebSocket, outbox: Outbox) -> None:
+async def _hold(platform: Platform, websocket: WebSocket, outbox: Outbox, inbox: Inbox) -> None:
     from convai_lab.server.live_conversation import LiveSession
 
     admitted: Admitted = admit_owner(platform, websocket.query_params)
-    inbox = Inbox(websocket, platform.clock, read=read_live_frame)
     with platform.live.socket(), platform.live.hold(admitted.conversation_id):
         inbox.open()
         try:
@@ -121,10 +121,9 @@ async def _hold(platform: Platform, websocket: WebSocket, outbox: Outbox) -> Non
             await inbox.close()
 
 
-async def _bridge(platform: Platform, websocket: WebSocket, outbox: Outbox) -> None:
+async def _bridge(platform: Platform, _: WebSocket, outbox: Outbox, inbox: Inbox) -> None:
     from convai_lab.server.cloud_bridge import CloudBridge
 
-    inbox = Inbox(websocket, platform.clock, read=read_bridge_frame)
     with platform.live.socket():
         inbox.open()
         try:

@@ -211,6 +211,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any], int], live.LiveEvent | None]
     "live_signal": lambda frame, _: live.Signal(dict(_inner(frame, "message"))),
     "live_turn_stored": _turn,
     "live_level": _level,
+    "live_window_ready": lambda frame, _: live.WindowReady(_text(frame, "token")),
     "live_refused": lambda frame, _: live.Refused(_text(frame, "message")),
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 from convai_lab.conversations.turn import Turn
@@ -127,6 +127,13 @@ class Refused:
     message: str
 
 
+@dataclass(frozen=True)
+class WindowReady:
+    """The platform has a page for this session; the token opens it, once."""
+
+    token: str = field(repr=False)
+
+
 LiveEvent = (
     SessionEvent
     | StateChanged
@@ -141,5 +148,6 @@ LiveEvent = (
     | ToolPrinted
     | Level
     | Refused
+    | WindowReady
 )
 """Everything that a voice session tells."""

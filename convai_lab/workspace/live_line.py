@@ -76,7 +76,7 @@ class LiveLine:
     async def open(self, agent: Agent, opening: Opening, watch: Callable[[LiveEvent], None]) -> LiveCall:
         """Open a session; the agent begins once the sound has a way."""
         is_ours = await self._transport.is_ours()
-        place = await self._transport.locate() if is_ours else await self._bridge().locate()
+        place = await self.place()
         address = None if is_ours else await self._signed_url(agent)
         url = (
             _socket_url(place, SESSION_PATH, {"agent_id": agent.id or ""})
@@ -103,6 +103,10 @@ class LiveLine:
             await call.abandon()
             raise
         return call
+
+    async def place(self) -> Place:
+        """Return where our own platform answers: this one, or the one that carries the sound to and from it."""
+        return await (self._transport if await self._transport.is_ours() else self._bridge()).locate()
 
     async def record(self, conversation_id: str) -> Conversation:
         """Return what the platform recorded of a session that is over."""

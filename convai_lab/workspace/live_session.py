@@ -7,8 +7,9 @@ a page and the platform process, or, where that cannot be, as pieces that the `m
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any
 
 from convai_lab import background
 from convai_lab.agents.agent import Agent
@@ -105,6 +106,10 @@ class LiveSession:
         [text] = checked_messages(text)
         self._core.check_open()
         self._core.post({"type": "contextual_update", "text": text})
+
+    def post(self, frame: Mapping[str, Any]) -> None:
+        """Send a private frame, for this package's own parts; nothing happens when the session is over."""
+        self._core.post(frame)
 
     def mute(self, on: bool = True) -> None:
         """Let the agent hear silence; `mute(False)` lets it hear the user again."""

@@ -27,6 +27,7 @@ from convai_lab.workspace.session import Session
 from convai_lab.workspace.talk import new_script, talk
 from convai_lab.workspace.tools import BoundTools
 from convai_lab.workspace.transport import Transport
+from convai_lab.workspace.window import Window, opened_window
 
 if TYPE_CHECKING:
     from convai_lab.workspace.conversational_ai import ConversationalAI
@@ -270,6 +271,23 @@ class Workspace:
         _check_new(continue_from)
         agent_now = await background_twin(self._live.prepared(opening))
         return self._kept(LiveSession(self._live, agent_now, opening, on_event))
+
+    def open_window(self, agent: AgentRef, *, variables: Mapping[str, Any] | None = None) -> Window:
+        """Begin a voice session that is held in a page of its own, and return the link to it, and the session.
+
+        For places where a notebook shows no widgets. The link works once, within ten minutes, on this machine. This
+        process stays the session's owner: it answers the agent's Python tools, and the session ends with it.
+
+        Raises:
+            InvalidValueError: The agent takes no voice.
+            ConversationClosedError: The platform refused the session; says why.
+        """
+        session = self.start_session(agent, voice=True, variables=variables)
+        return opened_window(session, background.run(self._live.place()).url)
+
+    def window_url(self, agent: AgentRef, *, variables: Mapping[str, Any] | None = None) -> str:
+        """Return the link of `open_window` alone."""
+        return self.open_window(agent, variables=variables).url
 
     @property
     def open_sessions(self) -> list[LiveSession]:

@@ -1,0 +1,228 @@
+// The sound of the page: the microphone at 16 kHz to the socket, the agent's speech from it, and how loud both are.
+
+const METER_EVERY_MS = 80;
+const TEST_MS = 4000;
+const HEARD_LEVEL = 0.4; // -36 dBFS: a voice at arm's length, not a fan
+const HEARD_TIMES = 4;
+const CONSTRAINTS = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+const GOES_ON = "The session goes on: type below.";
+
+const PROBLEMS = {
+  refused: [
+    "The browser did not let this page use the microphone.",
+    `Allow it at the microphone sign in the address bar, then try again. ${GOES_ON}`,
+  ],
+  no_device: ["There is no microphone.", `Plug one in, then try again. ${GOES_ON}`],
+  device_busy: ["Another program holds the microphone.", `Close it there, then try again. ${GOES_ON}`],
+  microphone: ["The microphone could not be opened.", `Try again. ${GOES_ON}`],
+  insecure: [
+    "Browsers give the microphone only to pages opened with https:// or from localhost.",
+    `Reach the platform under localhost (an SSH tunnel will do), with a new link. ${GOES_ON}`,
+  ],
+  page: ["Something went wrong with the sound in this page.", `Try again. ${GOES_ON}`],
+};
+const CODES = {
+  NotAllowedError: "refused",
+  SecurityError: "refused",
+  NotFoundError: "no_device",
+  OverconstrainedError: "no_device",
+  NotReadableError: "device_busy",
+  AbortError: "device_busy",
+};
+
+const after = (ms) => new Promise((done) => setTimeout(done, ms));
+
+class SoundProblem extends Error {
+  constructor(code, detail = "") {
+    super(detail || code);
+    this.code = code;
+  }
+}
+
+/** Say what happened, and what to do. */
+export function describe(error) {
+  const code = error.code in PROBLEMS ? error.code : "page";
+  const [what, instead] = PROBLEMS[code];
+  return { code, what, instead };
+}
+
+/** How loud a node is, from 0 (-60 dBFS) to 1. */
+class Meter {
+  constructor(context, source) {
+    this.source = source;
+    this.analyser = new AnalyserNode(context, { fftSize: 1024 });
+    source.connect(this.analyser);
+    this.samples = new Float32Array(this.analyser.fftSize);
+  }
+
+  read() {
+    this.analyser.getFloatTimeDomainData(this.samples);
+    const power = this.samples.reduce((sum, value) => sum + value * value, 0) / this.samples.length;
+    return Math.min(1, Math.max(0, (10 * Math.log10(power + 1e-12) + 60) / 60));
+  }
+
+  close() {
+    this.source.disconnect(this.analyser);
+  }
+}
+
+function base64(buffer) {
+  return btoa(String.fromCharCode(...new Uint8Array(buffer)));
+}
+
+function fromBase64(text) {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer;
+}
+
+/** The panel's `media`: it obeys the panel's orders, and `send`s what the socket is to carry. */
+export class Sound {
+  constructor(media, send, fail) {
+    Object.assign(this, { media, send, fail, flushed: -1, isMuted: false, isOver: false, meters: {} });
+    this.orders = {
+      start: ({ kind }) => this.start(kind),
+      mute: ({ on }) => this.mute(on),
+      device: ({ id }) => this.change(id),
+      test: () => this.test(),
+    };
+    media.on("order", (order) => this.obey(order));
+  }
+
+  async obey(order) {
+    try {
+      await this.orders[order.do]?.(order);
+    } catch (error) {
+      this.media.set("line", { phase: "failed", kind: "" });
+      this.fail(describe(error));
+    }
+  }
+
+  async start(kind) {
+    if (this.isStarting || this.isOver) return;
+    this.isStarting = true;
+    try {
+      await this.openContext(); // also who only types hears the agent
+      this.media.set("line", { phase: "microphone", kind: "comm" });
+      if (kind === "text") return this.use("text");
+      await this.openMicrophone();
+      this.use("comm");
+      this.record();
+    } catch (error) {
+      this.send({ type: "live_choose", kind: "text" }); // without a microphone it goes on in writing
+      throw error;
+    } finally {
+      this.isStarting = false;
+    }
+  }
+
+  use(kind) {
+    this.send({ type: "live_choose", kind });
+    this.media.set("line", { phase: "open", kind });
+  }
+
+  openContext() {
+    this.opening ??= this.newContext().catch((error) => {
+      this.opening = null;
+      throw new SoundProblem("page", String(error));
+    });
+    return this.opening;
+  }
+
+  async newContext() {
+    this.context = new AudioContext({ latencyHint: "interactive" });
+    this.context.resume().catch(() => {}); // silent until the first click in the page
+    for (const name of ["panel_worklet.js", "window_worklet.js"]) await this.context.audioWorklet.addModule(`/window/${name}`);
+    this.player = new AudioWorkletNode(this.context, "convai-player", { outputChannelCount: [1] });
+    this.player.connect(this.context.destination);
+    this.meter("agent", this.player);
+  }
+
+  async openMicrophone(deviceId) {
+    if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) throw new SoundProblem("insecure");
+    const audio = deviceId ? { ...CONSTRAINTS, deviceId: { exact: deviceId } } : CONSTRAINTS;
+    this.closeMicrophone();
+    try {
+      this.stream = await navigator.mediaDevices.getUserMedia({ audio, video: false });
+    } catch (error) {
+      throw new SoundProblem(CODES[error.name] ?? "microphone", `${error.name}: ${error.message}`);
+    }
+    if (this.isOver) return this.closeMicrophone();
+    this.mute(this.isMuted);
+    this.source = this.context.createMediaStreamSource(this.stream);
+    this.meter("user", this.source);
+    const found = (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === "audioinput");
+    this.media.set("devices", found.map(({ deviceId: id, label }, i) => ({ id, label: label || `microphone ${i + 1}` })));
+  }
+
+  record() {
+    if (!this.source) return;
+    this.recorder = new AudioWorkletNode(this.context, "convai-window-microphone", { numberOfOutputs: 0 });
+    this.recorder.port.onmessage = ({ data }) => this.send({ user_audio_chunk: base64(data) });
+    this.source.connect(this.recorder);
+  }
+
+  async change(deviceId) {
+    await this.openMicrophone(deviceId);
+    if (this.media.get("line").kind === "comm") this.record();
+  }
+
+  mute(on) {
+    this.isMuted = on;
+    this.stream?.getAudioTracks().forEach((track) => (track.enabled = !on));
+  }
+
+  async test() {
+    this.media.set("test", { phase: "listening", heard: false });
+    try {
+      await this.openContext();
+      if (!this.stream) await this.openMicrophone();
+    } catch (error) {
+      this.media.set("test", { phase: "", heard: false });
+      throw error;
+    }
+    const until = performance.now() + TEST_MS;
+    let heard = 0;
+    while (performance.now() < until && heard < HEARD_TIMES) {
+      await after(METER_EVERY_MS);
+      heard += this.media.get("levels").user > HEARD_LEVEL ? 1 : 0;
+    }
+    this.media.set("test", { phase: "done", heard: heard >= HEARD_TIMES });
+  }
+
+  play({ audio, id, rate }) {
+    if (id <= this.flushed || !this.player) return;
+    const pcm = fromBase64(audio);
+    this.player.port.postMessage({ pcm, rate }, [pcm]);
+  }
+
+  flush(id) {
+    this.flushed = Math.max(this.flushed, id);
+    this.player?.port.postMessage("flush");
+  }
+
+  meter(side, source) {
+    this.meters[side]?.close();
+    this.meters[side] = new Meter(this.context, source);
+    this.metering ??= setInterval(() => this.measure(), METER_EVERY_MS);
+  }
+
+  measure() {
+    const read = (side) => this.meters[side]?.read() ?? 0;
+    this.media.set("levels", { user: this.isMuted ? 0 : read("user"), agent: read("agent") });
+  }
+
+  closeMicrophone() {
+    if (this.recorder) this.recorder.port.onmessage = null;
+    this.source?.disconnect();
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.meters.user = this.recorder = this.source = this.stream = null;
+  }
+
+  close() {
+    this.isOver = true;
+    clearInterval(this.metering);
+    this.closeMicrophone();
+    this.context?.close().catch(() => {});
+    this.media.set("levels", { user: 0, agent: 0 });
+    this.media.set("line", { phase: "closed", kind: "" });
+  }
+}

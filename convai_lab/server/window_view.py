@@ -1,0 +1,200 @@
+"""Window view: what does the page of a live session show?
+
+The events of the session become the values that the panel's own JavaScript shows; all of them are text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from convai_lab.clock import Clock
+from convai_lab.conversations import transcript_words as words
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn_view import as_code, as_test, newest_turns, text_view
+from convai_lab.conversations.wire_format import turn_from_wire
+from convai_lab.server.socket_events import Event
+
+PRINTED_CHARS = 4_000
+NAME_CHARS = 300
+STATES = {
+    "ready": "Ready: press “Start talking”, or just type",
+    "connecting": "Connecting",
+    "listening": "Listening to you",
+    "thinking": "Thinking",
+    "speaking": "The agent is speaking",
+}
+NOT_KNOWN = "not known yet"
+SOUND = {"comm": "through this page's websocket", "text": "typing only"}
+GOES_ON = "The session goes on."
+OWNER_LEFT = "the notebook or program that made this link ended it, or is gone"
+
+
+class WindowView:
+    """What is shown; every change returns only what has changed."""
+
+    def __init__(self, clock: Clock, *, agent: str = "", version: int | None = None, platform: str = "") -> None:
+        self._clock, self._platform = clock, platform[:NAME_CHARS]
+        name = agent[:NAME_CHARS]
+        self._conversation = Conversation(
+            id="",
+            agent_id="",
+            agent_name=name,
+            first_version=version,
+            last_version=version,
+            platform=self._platform,
+            channel="voice",
+            status="in-progress",
+        )
+        self._engines: Mapping[str, Any] = {}
+        self._kind, self._generated = "", ""
+        self._began_at: float | None = None
+        self._is_over = False
+        self.shown: dict[str, Any] = {
+            "agent": words.clean(name if version is None else f"{name}@{version}"),
+            "status": _status("ready"),
+            "facts": [],
+            "turns": [],
+            "partial": "",
+            "printed": "",
+            "problem": {},
+            "finished": {},
+            "elapsed": {"secs": 0, "running": False},
+        }
+        self.shown.update(self._facts())
+
+    def begin(self) -> dict[str, Any]:
+        """Show that the user has begun."""
+        if self._began_at is not None or self._is_over:
+            return {}
+        self._began_at = self._clock.now()
+        return self._change(
+            status=_status("connecting"), elapsed={"secs": 0, "running": True}, problem={}, **self._facts()
+        )
+
+    def hear(self, event: Event) -> dict[str, Any]:
+        """Show what an event says."""
+        reader = _READERS.get(str(event.get("type")))
+        return self._change(**reader(self, event)) if reader and not self._is_over else {}
+
+    def end(self, reason: str, *, by_page: bool) -> dict[str, Any]:
+        """Show that it is over, and what remains of it."""
+        if self._is_over:
+            return {}
+        self._is_over = True
+        secs = 0.0 if self._began_at is None else self._clock.now() - self._began_at
+        said = "Ended by you" if by_page else f"Ended: {words.clean(reason)}" if reason else "Ended"
+        record = self._conversation = self._conversation.with_changes(status="done")
+        finished = {"id": record.id, "has_audio": False, "code": as_code(record), "test": as_test(record)}
+        return self._change(
+            status={"state": "ended", "words": said},
+            elapsed={"secs": secs, "running": False},
+            partial="",
+            finished=finished if record.turns else {},
+        )
+
+    def _change(self, **values: Any) -> dict[str, Any]:
+        changed = {name: value for name, value in values.items() if self.shown.get(name) != value}
+        self.shown.update(changed)
+        return changed
+
+    # What events say
+
+    def _metadata(self, event: Event) -> dict[str, Any]:
+        told = _inner(event, "conversation_initiation_metadata_event")
+        self._conversation = self._conversation.with_changes(id=str(told.get("conversation_id") or ""))
+        return {}
+
+    def _state(self, event: Event) -> dict[str, Any]:
+        state = str(event.get("state"))
+        return {"status": _status(state)} if self._began_at is not None and state in STATES else {}
+
+    def _known_engines(self, event: Event) -> dict[str, Any]:
+        self._engines = _inner(event, "engines")
+        return self._facts()
+
+    def _media(self, event: Event) -> dict[str, Any]:
+        self._kind = str(event.get("kind") or "")
+        return self._facts()
+
+    def _partial(self, event: Event) -> dict[str, Any]:
+        text = _inner(event, "tentative_user_transcription_event").get("user_transcript")
+        return {"partial": text_view(f"you: {text}") if text else ""}
+
+    def _user(self, event: Event) -> dict[str, Any]:
+        self._generated = ""
+        text = _inner(event, "user_transcription_event").get("user_transcript")
+        return {"partial": text_view(f"you: {text}") if text else ""}
+
+    def _part(self, event: Event) -> dict[str, Any]:
+        part = _inner(event, "text_response_part")
+        self._generated = ("" if part.get("type") == "start" else self._generated) + str(part.get("text") or "")
+        return {"partial": text_view(f"agent: {self._generated}")} if self._generated else {}
+
+    def _response(self, event: Event) -> dict[str, Any]:
+        self._generated = str(_inner(event, "agent_response_event").get("agent_response") or "")
+        return {"partial": text_view(f"agent: {self._generated}")}
+
+    def _turn(self, event: Event) -> dict[str, Any]:
+        index, turn = event.get("index"), turn_from_wire(_inner(event, "turn"))
+        at = index if isinstance(index, int) else len(self._conversation.turns)
+        turns = self._conversation.turns
+        self._conversation = self._conversation.with_changes(
+            turns=(*turns[:at], turn, *turns[at + 1 :]),
+            last_version=turn.agent_version or self._conversation.last_version,
+        )
+        return {"turns": newest_turns(self._conversation), "partial": "", **self._facts()}
+
+    def _printed(self, event: Event) -> dict[str, Any]:
+        name, text = words.clean(str(event.get("name") or ""))[:NAME_CHARS], words.clean(str(event.get("text") or ""))
+        printed = str(self.shown["printed"])
+        starts_line = not printed or printed.endswith("\n")
+        named = text.replace("\n", f"\n{name}: ", max(0, text.count("\n") - text.endswith("\n")))
+        return {"printed": (printed + (f"{name}: " if starts_line else "") + named)[-PRINTED_CHARS:]}
+
+    def _refused(self, event: Event) -> dict[str, Any]:
+        return {"problem": _problem(str(event.get("message") or ""), GOES_ON)}
+
+    def _error(self, event: Event) -> dict[str, Any]:
+        return {"problem": _problem(str(_inner(event, "error_event").get("message") or ""), "")}
+
+    def _facts(self) -> dict[str, Any]:
+        names = {part: words.clean(str(self._engines.get(part) or ""))[:NAME_CHARS] for part in ("llm", "asr", "tts")}
+        facts = [
+            ["platform", words.clean(self._platform)],
+            ["model", names["llm"] or NOT_KNOWN],
+            ["hears with", names["asr"] or NOT_KNOWN],
+            ["speaks with", names["tts"] or NOT_KNOWN],
+            ["sound", SOUND.get(self._kind, "not chosen yet")],
+            ["cost", words.cost(self._conversation).removeprefix("cost ")],
+        ]
+        return {"facts": facts}
+
+
+_READERS: Mapping[str, Callable[[WindowView, Event], dict[str, Any]]] = {
+    "conversation_initiation_metadata": WindowView._metadata,
+    "live_state": WindowView._state,
+    "live_engines": WindowView._known_engines,
+    "live_media": WindowView._media,
+    "live_turn_stored": WindowView._turn,
+    "live_printed": WindowView._printed,
+    "live_refused": WindowView._refused,
+    "tentative_user_transcript": WindowView._partial,
+    "user_transcript": WindowView._user,
+    "agent_chat_response_part": WindowView._part,
+    "agent_response": WindowView._response,
+    "error": WindowView._error,
+}
+
+
+def _status(state: str) -> dict[str, str]:
+    return {"state": state, "words": STATES[state]}
+
+
+def _problem(message: str, instead: str) -> dict[str, str]:
+    return {"code": "platform", "what": words.shortened(words.clean(message), NAME_CHARS), "instead": instead}
+
+
+def _inner(event: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = event.get(name)
+    return inner if isinstance(inner, Mapping) else {}

@@ -1,0 +1,61 @@
+"""Window: a voice session that a person holds in a page of its own, while this process stays its owner."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+from dataclasses import dataclass, field
+
+from convai_lab.errors import ConversationClosedError
+from convai_lab.workspace.live_events import LiveEvent, StateChanged, ToolPrinted, WindowReady
+from convai_lab.workspace.live_session import LiveSession
+
+PAGE_PATH = "/window"
+READY_SECS = 20.0
+
+
+@dataclass(frozen=True)
+class Window:
+    """The link to a page, which works once, and the session that is held there."""
+
+    url: str = field(repr=False)
+    session: LiveSession
+
+
+def opened_window(session: LiveSession, platform_url: str) -> Window:
+    """Let a page take part in a session that has not begun, and return its link.
+
+    Raises:
+        ConversationClosedError: The session ended before there was a page, or the platform has none.
+    """
+    ready: concurrent.futures.Future[str] = concurrent.futures.Future()
+
+    def hear(event: LiveEvent) -> None:
+        match event:
+            case WindowReady(token=token):
+                _settle(ready, token)
+            case StateChanged(state="ended", reason=reason):
+                _settle(ready, ConversationClosedError(f"there is no page to talk in: {reason}"))
+            case ToolPrinted(name=name, text=text):
+                session.post({"type": "live_printed", "name": name, "text": text})
+
+    session.subscribe(hear)  # this keeps the session until it is over, whoever lets go of it
+    agent = session.agent
+    session.post({"type": "live_window", "agent": agent.name, "version": agent.version, "platform": session.platform})
+    try:
+        token = ready.result(READY_SECS)
+    except concurrent.futures.TimeoutError:
+        session.end()
+        raise ConversationClosedError("the platform made no page to talk in: restart it, it may be older") from None
+    except BaseException:
+        session.end()
+        raise
+    return Window(f"{platform_url.rstrip('/')}{PAGE_PATH}#{token}", session)
+
+
+def _settle(ready: concurrent.futures.Future[str], outcome: str | Exception) -> None:
+    with contextlib.suppress(concurrent.futures.InvalidStateError):  # it was told already
+        if isinstance(outcome, str):
+            ready.set_result(outcome)
+        else:
+            ready.set_exception(outcome)
