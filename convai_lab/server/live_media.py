@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 LEVEL_SECS = 0.1
 QUIETEST_DBFS = -60.0
 MAX_CLIPS_WAITING = 5
+PREPARE_SECS = 0.3
+"""Nobody has chosen how the sound travels by then: a page is on its way."""
 
 
 class Level:
@@ -130,7 +132,7 @@ class LiveMedia:
         self._line: WebRTCLine | None = None
         self._clips: asyncio.Queue[live.Clip] = asyncio.Queue(MAX_CLIPS_WAITING)
         self._resampler: Resampler | None = None
-        self._tasks = [asyncio.create_task(work()) for work in (self._measure, self._hear_clips)]
+        self._tasks = [asyncio.create_task(work()) for work in (self._measure, self._hear_clips, self._prepare)]
 
     async def close(self) -> None:
         """Hang up; nothing of it is left."""
@@ -284,6 +286,13 @@ class LiveMedia:
             self.cut_audio(turn_id)
         for audio in rest:
             self.send(audio)
+
+    async def _prepare(self) -> None:
+        """Load what WebRTC needs while a page is still asking its user for the microphone."""
+        await self._clock.sleep(PREPARE_SECS)
+        if self.kind is None:
+            with contextlib.suppress(ConvaiLabError):  # told when it is chosen
+                await asyncio.to_thread(_load_webrtc)
 
     async def _measure(self) -> None:
         """Tell about ten times a second how loud both sides are, as long as one of them is heard."""
