@@ -7,7 +7,7 @@ from typing import Any
 
 from convai_lab.conversations.turn import ToolCall, ToolResult
 from convai_lab.dialogue.fault import ToolFault
-from convai_lab.errors import InvalidValueError
+from convai_lab.errors import CassetteMissError, InvalidValueError
 from convai_lab.providers.cassette import cassette_in_use
 
 REPLAYED = "replayed"
@@ -18,8 +18,7 @@ async def taped(call: ToolCall, run: Callable[[], Awaitable[ToolResult]]) -> Too
     """Return what `run` returns; with a cassette in use, what it returned when that was recorded.
 
     Raises:
-        ToolFault: It failed, now or then.
-        CassetteMissError: It was not recorded.
+        ToolFault: It failed, now or then, or was not recorded.
     """
     cassette = cassette_in_use()
     if cassette is None:
@@ -33,7 +32,10 @@ async def taped(call: ToolCall, run: Callable[[], Awaitable[ToolResult]]) -> Too
             return {"value": str(fault), "is_error": True, "error_type": fault.error_type, "is_fault": True}
         return {"value": fresh[0].value, "is_error": fresh[0].is_error, "error_type": fresh[0].error_type}
 
-    answered = await cassette.tool(call.name, call.arguments, answer)
+    try:
+        answered = await cassette.tool(call.name, call.arguments, answer)
+    except CassetteMissError as error:  # the model is told; the cassette remembers it
+        raise ToolFault(str(error), "tool_not_available") from error
     if fresh:
         return fresh[0]
     return _result(call, answered, cassette.name)
