@@ -20,6 +20,8 @@ SHOWN_ONCE = (
     ("convai_lab.agents.agent", "Agent"),
     ("convai_lab.conversations.conversation", "Conversation"),
     ("convai_lab.workspace.live_session", "LiveSession"),
+    ("convai_lab.experiments.comparison", "Comparison"),
+    ("convai_lab.experiments.estimate", "Estimate"),
 )
 """What magics show themselves and also return: the display hook must not show it a second time."""
 

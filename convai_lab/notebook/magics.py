@@ -155,6 +155,79 @@ TRANSCRIPTS = Magic(
     ),
 )
 
+SCENARIO_FILES = (".yaml", ".yml", ".json", ".jsonl", ".csv", ".parquet")
+PERSONAS = ("patient", "hurried", "confused", "hostile", "non_native", "elderly", "talkative", "terse", "shy")
+
+
+def _cost(text: str) -> float | None:
+    """Return a limit in USD; ``none`` is no limit."""
+    return None if text.lower() == "none" else float(text)
+
+
+COMPARE = Magic(
+    name="compare",
+    summary="Hold every scenario with every variant, grade the conversations, and say who is better, or that it is a "
+    "tie. The value is the Comparison. As %%compare, the body of the cell is the scenarios: one opening a line, or "
+    "YAML as in a file.",
+    positional="AGENT",
+    positional_help="agents by name, name@3 (a version) or @agent.yaml (a file), or {objects}",
+    several=True,
+    required=False,
+    options=(
+        Option("--llm", "models, with commas: each agent is tried with each of them", choices=MODELS),
+        Option("--agent", "one more agent", repeat=True),
+        Option("--scenarios", "a file, or {a list, a DataFrame}", value_name="FILE", files=SCENARIO_FILES),
+        Option("--trials", "how often each scenario is held with each variant (1)", convert=int),
+        Option("--baseline", "the variant that the others are compared with (the first)", value_name="NAME"),
+        Option("--judge", "models that decide criteria and outcomes, with commas", choices=MODELS),
+        Option("--simulated-user", "who plays the caller", choices=("offline", "scripted", *MODELS[1:])),
+        Option("--max-cost", "spend at most so many USD on models (1), or none", convert=_cost, value_name="USD"),
+        Option("--dry-run", "say what it would ask and cost, and ask nothing", flag=True),
+        Option("--seed", "what callers and chance depend on (0)", convert=int),
+        Option("--mode", "text, or voice: as calls in virtual time", choices=("text", "voice")),
+        Option("--concurrency", "at most so many conversations at once", convert=int),
+        Option("--stop", "end early once it is decided", choices=("decided",)),
+        Option("--allow-offline", "let offline rules compete with language models", flag=True),
+        Option("--journal", "a journal of its own, by name or path", value_name="NAME", files=(".sqlite3",)),
+        Option("--cassette", "FILE[:record|:replay]: record what models answer, or go without them", files=(".jsonl",)),
+        Option("--save", "keep it in this variable, or in this file (x.convai)", value_name="NAME"),
+    ),
+    examples=(
+        "comparison = %compare support --llm gpt-4o-mini,claude-haiku-4-5 --scenarios datasets/scenarios/support.yaml "
+        "--trials 5 --max-cost 2",
+        "%compare support support@3 --scenarios calls.csv --dry-run",
+        "%%compare support --llm gpt-4o-mini,gemini-2.5-flash --save comparison\n"
+        "- opening: Where is my order 1234?\n"
+        "  checks: [{said: shipped}, {never_said: refund}]",
+    ),
+    notes="Run it again and it goes on where it ended: what is done is in the journal and is not asked twice.",
+)
+
+SIMULATE = Magic(
+    name="simulate",
+    summary="Let a simulated user talk with an agent, once, and show the transcript and what the checks say. "
+    "The value is the Conversation.",
+    positional="AGENT",
+    positional_help="the agent's name, name@3 (a version) or @agent.yaml (a file)",
+    rest="[OPENING]",
+    rest_help="what the caller says first, where no scenario says it",
+    options=(
+        Option("--scenario", "a scenario of the file, by its id, or {a mapping}", value_name="ID"),
+        Option("--scenarios", "a file, or {a list, a DataFrame}", value_name="FILE", files=SCENARIO_FILES),
+        Option("--persona", "how the caller talks", choices=PERSONAS),
+        Option("--user", "who plays the caller", choices=("offline", "scripted", *MODELS[1:])),
+        Option("--llm", "another model for the agent", choices=MODELS),
+        Option("--mode", "text, or voice: as a call in virtual time", choices=("text", "voice")),
+        Option("--seed", "what chance depends on (0)", convert=int),
+        Option("--save", "keep the conversation in this variable", value_name="NAME"),
+    ),
+    examples=(
+        "%simulate support Where is my order 1234?",
+        "%simulate support --scenario order_on_its_way --scenarios datasets/scenarios/support.yaml --persona hurried",
+        "conv = %simulate support Are you open? --user gpt-4o-mini --mode voice",
+    ),
+)
+
 ENTRIES = (
     Entry(LAB, "lab_magic", "run_lab"),
     Entry(AGENT, "agent_magic", "run_agent", ("line", "cell")),
@@ -163,4 +236,6 @@ ENTRIES = (
     Entry(TALK, "talk_magic", "run_talk"),
     Entry(UNDO, "chat_magic", "run_undo"),
     Entry(TRANSCRIPTS, "transcript_magic", "run_transcripts"),
+    Entry(COMPARE, "experiment_magic", "run_compare", ("line", "cell")),
+    Entry(SIMULATE, "simulate_magic", "run_simulate"),
 )
