@@ -42,6 +42,9 @@ BASE_URL_VARIABLES = (
 )
 """The environment variables that point a vendor somewhere else (a proxy, a test server)."""
 
+SENT_SETTINGS = (*KEY_VARIABLES, *BASE_URL_VARIABLES, CASSETTE_VARIABLE)
+"""What a notebook sends to its platform, which takes none of it from its own environment."""
+
 STARS = "********"
 SHORTEST_SECRET = 8
 KEY_SHAPES = re.compile(
@@ -168,7 +171,7 @@ def use_provider_settings(received: Mapping[str, str]) -> None:
     Raises:
         InvalidValueError: A value is not a text.
     """
-    allowed = {*KEY_VARIABLES, *BASE_URL_VARIABLES, CASSETTE_VARIABLE}
+    allowed = set(SENT_SETTINGS)
     for name, value in received.items():
         if name in allowed and not isinstance(value, str):
             raise InvalidValueError("must be a text", field=name)

@@ -31,7 +31,7 @@ def put_settings(call: Call) -> Any:
     given = call.object_body().get("settings")
     if not isinstance(given, dict):
         raise InvalidRequest.at("body", "settings", msg="an object of names and values is needed", kind="dict_type")
-    allowed = (*settings.KEY_VARIABLES, *settings.BASE_URL_VARIABLES)
+    allowed = settings.SENT_SETTINGS
     for name, value in given.items():
         if name not in allowed:  # the name is not repeated: it may be a key in the wrong place
             raise InvalidRequest.at("body", "settings", msg=f"the names are {', '.join(allowed)}")

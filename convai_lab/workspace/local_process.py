@@ -258,11 +258,7 @@ def is_loopback(url: str) -> bool:
 
 def _environment(folder: Path) -> dict[str, str]:
     """Return the child's environment: keys travel over the private socket instead, so that they can be withdrawn."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in settings.KEY_VARIABLES and name not in settings.BASE_URL_VARIABLES
-    }
+    kept = {name: value for name, value in os.environ.items() if name not in settings.SENT_SETTINGS}
     kept[settings.HOME_VARIABLE] = str(folder.absolute())
     kept["PYTHONUNBUFFERED"] = "1"
     root = str(Path(__file__).resolve().parents[2])
