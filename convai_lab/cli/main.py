@@ -22,7 +22,7 @@ PARTS = {
     "doctor": ("doctor", "doctor", "Check this machine and say what to do."),
     "lab": ("lab", "lab", "Open JupyterLab on the quickstart notebook."),
     "serve": ("serve", "serve", "Run the local platform by hand."),
-    "talk": ("talk", "talk", "Talk with an agent by voice, from audio files."),
+    "talk": ("talk", "talk", "Talk with an agent by voice, from audio files or in a page."),
     "transcripts": ("transcripts", "transcripts", "Print or export what was said."),
     "voices": ("voices", "voices", "List voices and speech engines, or add better ones."),
 }

@@ -29,6 +29,7 @@ MAX_LETTERS = 20_000
 DRAIN_SECS = 5.0
 OWNER_FRAMES = ('{"type":"live_window', '{"type": "live_window', '{"type":"live_printed', '{"type": "live_printed')
 END = "window_end"
+ENDED_IN_PAGE = "the session was ended in its page"
 BEHIND = "the page did not keep up"
 
 Read = Callable[[str | None], Any]
@@ -53,6 +54,7 @@ class SharedOutbox(LiveOutbox):
         """Close the owner's connection, and tell the page why."""
         if self.share is not None:
             self.share.end(reason if self._is_open() else OWNER_LEFT)
+            reason = reason or (ENDED_IN_PAGE if self.share.was_left else "")
         await super().close(code, reason)
 
 
@@ -74,6 +76,11 @@ class WindowShare:
     def has_view(self) -> bool:
         """Say whether the session has been given a link."""
         return self._view is not None
+
+    @property
+    def was_left(self) -> bool:
+        """Say whether it was the page that ended the session."""
+        return self._left
 
     def new_inbox(self, socket: WebSocket) -> Inbox:
         """Return the session's inbox; what the owner says of the page is taken out of it."""
@@ -108,7 +115,8 @@ class WindowShare:
         if self._view is not None:
             return Unsupported(what="live_window: this session has a link already")
         number = version if isinstance(version, int) else None
-        self._view = WindowView(self._clock, agent=agent, version=number, platform=platform)
+        agent_id = str(body.get("agent_id") or "")
+        self._view = WindowView(self._clock, agent=agent, agent_id=agent_id, version=number, platform=platform)
         token = self._links.new_link(self)
         answer = asyncio.get_running_loop().create_task(
             self._outbox.send({"type": "live_window_ready", "token": token})

@@ -33,12 +33,14 @@ OWNER_LEFT = "the notebook or program that made this link ended it, or is gone"
 class WindowView:
     """What is shown; every change returns only what has changed."""
 
-    def __init__(self, clock: Clock, *, agent: str = "", version: int | None = None, platform: str = "") -> None:
+    def __init__(
+        self, clock: Clock, *, agent: str = "", agent_id: str = "", version: int | None = None, platform: str = ""
+    ) -> None:
         self._clock, self._platform = clock, platform[:NAME_CHARS]
         name = agent[:NAME_CHARS]
         self._conversation = Conversation(
             id="",
-            agent_id="",
+            agent_id=agent_id[:NAME_CHARS],
             agent_name=name,
             first_version=version,
             last_version=version,

@@ -41,7 +41,8 @@ def opened_window(session: LiveSession, platform_url: str) -> Window:
 
     session.subscribe(hear)  # this keeps the session until it is over, whoever lets go of it
     agent = session.agent
-    session.post({"type": "live_window", "agent": agent.name, "version": agent.version, "platform": session.platform})
+    who = {"agent": agent.name, "agent_id": agent.id, "version": agent.version, "platform": session.platform}
+    session.post({"type": "live_window", **who})
     try:
         token = ready.result(READY_SECS)
     except concurrent.futures.TimeoutError:

@@ -87,7 +87,7 @@ class PretendWorkspace:
         self.sessions.append(self.session(agent))
         return self.sessions[-1]
 
-    def window_url(self, agent: Agent) -> str:
+    def window_url(self, agent: Agent, *, variables: dict[str, Any] | None) -> str:
         return f"http://127.0.0.1:8300/talk/{agent.name}?token=once"
 
 
