@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from convai_lab.errors import InvalidValueError
+from convai_lab.experiments.budgets import watched_budgets
 from convai_lab.experiments.comparison import Comparison, RunFacts, Stopped
 from convai_lab.experiments.estimate import Estimate, make_estimate
 from convai_lab.experiments.executors import check_executor, make_hold
@@ -116,11 +117,13 @@ class Undertaking:
             llms = dict(self.lineup.refs)
         else:
             self._expect()
-            llms = await asyncio.to_thread(find_llms, self.lineup.variants)
+            waiting = {trial.variant.name for trial in self.planned if trial.key not in self.ledger.done}
+            llms = await asyncio.to_thread(find_llms, [v for v in self.lineup.variants if v.name in waiting])
             self.notes += await ask_each(self.lineup.asked(llms), pool, self.ledger.spending)
         progress.start(total, done=done, max_cost=self.request.max_cost if self.ledger.expected_left else None)
         try:
-            await self._hold_all(llms, pool, progress)
+            with watched_budgets(pool, [] if is_replay(self.cassette) else llms.values()):
+                await self._hold_all(llms, pool, progress)
         finally:
             progress.close("")
 

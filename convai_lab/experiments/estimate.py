@@ -7,6 +7,7 @@ at least one reply, at most as many as a scenario allows. It is a range, and the
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -48,7 +49,7 @@ class Span:
     @property
     def middle(self) -> float:
         """The geometric middle: estimates are wrong by factors."""
-        return (max(self.low, 0.0) * max(self.high, 0.0)) ** 0.5
+        return math.sqrt(max(self.low, 0.0) * max(self.high, 0.0))
 
 
 @dataclass(frozen=True)

@@ -94,7 +94,7 @@ class Gate:
         """Close to the half, once for all requests that were under way together, and wait as long as asked."""
         self.refused += 1
         now = self.clock.now()
-        if started_at >= self._narrowed_at:
+        if started_at > self._narrowed_at:
             self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
             self._narrowed_at = now
         if retry_after:
@@ -106,7 +106,8 @@ class Gate:
 
     def _is_open(self) -> bool:
         now = self.clock.now()
-        return now >= self._closed_until and self.in_flight < max(1.0, min(self.limit, self._budgeted(now)))
+        allowed = self._budgeted(now)
+        return now >= self._closed_until and allowed > 0 and self.in_flight < max(1.0, min(self.limit, allowed))
 
     def _budgeted(self, now: float) -> float:
         """Return how many requests the budgets still allow at once; the vendor has counted those under way."""

@@ -131,7 +131,13 @@ def ours(calls: int, in_flight: int, folder: str) -> float:
     journal = Path(folder) / f"{time.monotonic_ns()}.sqlite3"
     started = time.perf_counter()
     result = compare(
-        agent, scenarios, simulated_user="scripted", concurrency=in_flight, max_cost=None, progress=False, journal=journal
+        agent,
+        scenarios,
+        simulated_user="scripted",
+        concurrency=in_flight,
+        max_cost=None,
+        progress=False,
+        journal=journal,
     )
     took = time.perf_counter() - started
     if [trial.success for trial in result] != [True] * calls:
