@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from convai_lab.conversations.transcript_html import LINE, QUIET
+from convai_lab.conversations.transcript_html import LINE, QUIET, SHORT_BADGES
 from convai_lab.experiments.glance import Glance, Row, ShownFlip, glance_at
 from convai_lab.experiments.side_by_side import side_by_side
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 TEXT = "var(--jp-ui-font-color1,inherit)"
 SOFT = "rgba(127,127,127,.09)"
 _SMALL = f"font-size:85%;color:{QUIET}"
-_CELL = "padding:.4em .6em;vertical-align:top;white-space:nowrap"
+_CELL = "padding:.4em .55em;vertical-align:top;white-space:nowrap"
 _LEFT, _RIGHT = f"{_CELL};text-align:left", f"{_CELL};text-align:right;font-variant-numeric:tabular-nums"
 _BADGE = (
     f"display:inline-block;border:1px solid {QUIET};border-radius:3px;padding:0 .35em;font-size:80%;font-weight:normal"
@@ -56,7 +56,7 @@ def table_html(seen: Glance) -> Markup:
     rows = Markup("").join(_row(row, has_k=seen.k is not None) for row in seen.rows)
     return Markup(
         '<div tabindex="0" role="region" aria-label="Leaderboard" style="overflow-x:auto;border-top:1px solid {line}">'
-        '<table style="border-collapse:collapse;margin:0;width:100%;font-size:inherit">'
+        '<table style="border-collapse:collapse;table-layout:auto;margin:0;width:100%;font-size:inherit">'
         "<thead>{head}</thead><tbody>{rows}</tbody></table></div>"
     ).format(line=LINE, head=_heads(seen), rows=rows)
 
@@ -64,9 +64,9 @@ def table_html(seen: Glance) -> Markup:
 def _heads(seen: Glance) -> Markup:
     k = seen.k
     heads = [("Variant", ""), ("Success", "95% interval"), ("To the baseline", "points, 95%")]
-    heads += [(f"pass^{k}", f"every one of {k}"), (f"pass@{k}", f"once in {k}")] if k is not None else []
+    heads += [(f"pass^{k}", f"pass@{k}")] if k is not None else []
     heads += [(seen.latency_label, "p50 / p95"), ("Cost", "a conversation")]
-    heads += [("Valid", "trials"), ("Failed", "through others")]
+    heads += [("Valid trials", "others' failures")]
     cells = (
         Markup('<th scope="col" style="{}">{}<br><span style="{};font-weight:normal">{}</span></th>').format(
             _RIGHT if at else _LEFT, name, _SMALL, more
@@ -77,15 +77,15 @@ def _heads(seen: Glance) -> Markup:
 
 
 def _row(row: Row, *, has_k: bool) -> Markup:
-    marks = [Markup("<br>") + badge_html(mark) for mark in row.marks]
+    marks = [Markup("<br>") + badge_html(SHORT_BADGES.get(mark, mark)) for mark in row.marks]
     model = Markup('<br><span style="{}">{}</span>').format(_SMALL, row.model) if row.model else Markup("")
     name = Markup(
         '<th scope="row" style="{}"><bdi style="display:inline-block;min-width:7.5em;max-width:22em;white-space:normal;'
         'overflow-wrap:anywhere">{}</bdi>{}{}</th>'
     ).format(_LEFT, row.name, model, Markup("").join(marks))
     cells = [(row.success, ""), ("—" if row.difference == "baseline" else row.difference, row.outcome)]
-    cells += [(row.every, ""), (row.once, "")] if has_k else []
-    cells += [(row.latency, row.replies), (row.cost, _per_success(row)), (row.valid, ""), (row.failed, "")]
+    cells += [(row.every, row.once)] if has_k else []
+    cells += [(row.latency, row.replies), (row.cost, _per_success(row)), (row.valid, row.failed)]
     return Markup('<tr style="background:transparent;border-top:1px solid {}">{}{}</tr>').format(
         LINE, name, Markup("").join(_cell(*cell) for cell in cells)
     )

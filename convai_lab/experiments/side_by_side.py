@@ -95,8 +95,9 @@ def _turn(conversation: Conversation, turn: Turn) -> Markup:
 
 def _agent(conversation: Conversation, turn: Turn) -> str:
     marks = [badge for badge in words.badges(turn) if badge != words.OFFLINE_BADGE]
-    rules = ["offline rules"] if words.is_offline(turn) else []
-    return " · ".join(["agent", *words.latency(conversation, turn), *rules, *marks])
+    if words.is_offline(turn):
+        return " · ".join(["agent", "offline rules", *marks])  # times without a model mean nothing
+    return " · ".join(["agent", *words.latency(conversation, turn), *marks])
 
 
 def _tool(use: words.ToolUse) -> Markup:

@@ -72,7 +72,7 @@ def _quality(seen: Glance) -> list[list[str]]:
 
 def _upkeep(seen: Glance) -> list[list[str]]:
     head = ["Variant", f"{seen.latency_label}\np50 / p95", "Replies", "Cost per\nconversation", "Cost per\nsuccess"]
-    return [[*head, "Valid\ntrials", "Failed\nthrough others"], *(_upkeep_row(row) for row in seen.rows)]
+    return [[*head, "Valid\ntrials", "Others'\nfailures"], *(_upkeep_row(row) for row in seen.rows)]
 
 
 def _upkeep_row(row: Row) -> list[str]:

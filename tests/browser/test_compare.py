@@ -106,3 +106,34 @@ def test_a_narrow_window_scrolls_the_table_and_not_the_page(shown: Any) -> None:
 def test_a_calm_comparison_of_nothing_is_shown_too(page: Any) -> None:
     page.set_content(replace(_comparison(), trials=())._repr_html_())
     assert "no trial is done" in page.inner_text("body")
+
+
+CELL = """
+from convai_lab.experiments.comparison import compare
+from convai_lab.agents.agent import Agent
+
+agent = Agent(name="Support", prompt="Q: Where is my order?\\nA: Your order has shipped.", llm="offline")
+cases = [{"id": f"case_{i}", "opening": "Where is my order?", "checks": [{"said": "shipped"}]} for i in range(8)]
+compare({"answers": agent, "is lost": agent.with_changes(prompt="Say sorry.")}, cases, progress=False)
+"""
+
+
+CROWDED = """(() => {
+  const board = document.querySelector('[aria-label="Leaderboard"]');
+  const cells = [...board.querySelectorAll('tr > *')];
+  return board.scrollWidth > board.clientWidth || cells.some(cell => cell.scrollWidth > cell.clientWidth + 1);
+})()"""
+
+
+def test_a_comparison_is_the_value_of_a_cell_in_jupyterlab(open_notebook: Any) -> None:
+    notebook = open_notebook([CELL])
+    (output,) = notebook.run(0)
+    assert output["output_type"] == "execute_result", output
+    assert {"text/html", "text/plain"} <= set(output["data"])
+    seen = notebook.text(0)
+    assert "is lost loses to answers by 100 points" in seen
+    assert "offline rules, not a language model: all variants" in seen
+    notebook.page.locator(".jp-OutputArea summary").first.click()
+    assert "Your order has shipped." in notebook.text(0)
+    assert "0 ms" not in notebook.text(0)
+    assert not notebook.page.evaluate(CROWDED)
