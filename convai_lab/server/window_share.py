@@ -212,10 +212,8 @@ class WindowShare:
             self.show({"type": "error", "error_event": {"message": message.message}})
             message = Gone(1008)
         self._leave(message)
-        if message.code == NORMAL:
-            async with asyncio.timeout(DRAIN_SECS):
-                await self._over.wait()
-                await asyncio.Event().wait()  # `_write` is the one that ends
+        async with asyncio.timeout(DRAIN_SECS):
+            await asyncio.Event().wait()  # once the session is over, `_write` is the one that ends
 
     def _leave(self, gone: Gone) -> None:
         """End the session, because the page has left it."""
