@@ -7,6 +7,7 @@ const CONNECT_WITHIN_MS = 3000; // from the moment at which the platform rings
 const RING_WITHIN_MS = 15000; // a cold platform has to start first
 const FRAME_MS = 60;
 const METER_EVERY_MS = 80;
+const DELAY_EVERY = 25; // measurements of loudness
 const TEST_MS = 4000;
 const HEARD_LEVEL = 0.4; // -36 dBFS: a voice at arm's length, not a fan
 const HEARD_TIMES = 4;
@@ -142,6 +143,19 @@ class Call {
     this.heard(stream);
   }
 
+  /** Return how long sound waits between the platform and the loudspeaker, in milliseconds, of late; null: unknown. */
+  async delay() {
+    const report = [...(await this.pc.getStats()).values()];
+    const sound = report.find((entry) => entry.type === "inbound-rtp" && entry.kind === "audio");
+    const pair = report.find((entry) => entry.type === "candidate-pair" && entry.nominated);
+    const { jitterBufferDelay: waited = 0, jitterBufferEmittedCount: played = 0 } = sound ?? {};
+    const before = this.played ?? { waited: 0, played: 0 };
+    this.played = { waited, played };
+    if (played <= before.played) return null;
+    const buffered = (waited - before.waited) / (played - before.played);
+    return 1000 * (buffered + (pair?.currentRoundTripTime ?? 0));
+  }
+
   replace(stream) {
     const sender = this.pc?.getSenders().find((s) => s.track?.kind === "audio");
     return sender?.replaceTrack(stream.getAudioTracks()[0]);
@@ -261,6 +275,7 @@ class SoundLine {
     this.microphone = new Microphone(model);
     this.meters = {};
     this.made = [];
+    this.measured = 0;
     this.send = (content, buffers) => model.send(content, undefined, buffers);
     this.orders = {
       start: ({ kind }) => this.start(kind),
@@ -416,6 +431,7 @@ class SoundLine {
   measure() {
     const read = (side) => this.meters[side]?.read() ?? 0;
     this.set("levels", { user: this.microphone.isMuted ? 0 : read("user"), agent: read("agent") });
+    if (this.call?.pc && ++this.measured % DELAY_EVERY === 0) this.call.delay().then((delay) => this.set("delay", delay));
   }
 
   async leave() {

@@ -111,7 +111,7 @@ def facts(
         ["hears with", words.clean(engines.asr) or "not known yet"],
         ["speaks with", words.clean(engines.tts) or "not known yet"],
         ["sound", transport],
-        ["cost", words.cost(conversation).removeprefix("cost ")],
+        ["cost", words.cost(conversation).removeprefix("cost ") if conversation.turns else "none yet"],
     ]
 
 

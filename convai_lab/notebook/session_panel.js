@@ -62,7 +62,7 @@ class PanelView {
     Object.assign(this, { model, el, media, shown: [], listeners: [] });
     this.build();
     this.follow(model, "status facts turns partial printed problem finished elapsed", () => this.update());
-    this.follow(media, "line levels devices test", () => this.updateSound());
+    this.follow(media, "line levels devices test delay", () => this.updateSound());
     this.ticking = setInterval(() => this.tick(), 500);
     this.update();
     this.updateSound();
@@ -120,7 +120,8 @@ class PanelView {
     this.agent = make("meter", { min: "0", max: "1", "aria-label": "The agent's loudness" });
     this.device = make("select", { "aria-label": "Microphone", onchange: () => this.order({ do: "device", id: this.device.value }) });
     this.endButton = this.button("End", () => this.model.send({ do: "end" }));
-    this.meters = make("span", { class: "convai-meters" }, make("label", {}, "you ", this.user), make("label", {}, "agent ", this.agent));
+    this.delay = make("span", { title: "How long sound waits on its way to your ear; it adds to the times of the turns" });
+    this.meters = make("span", { class: "convai-meters" }, make("label", {}, "you ", this.user), make("label", {}, "agent ", this.agent), this.delay);
     this.controls = make("div", { class: "convai-row" }, this.pushButton, this.muteButton, this.meters, this.device, this.endButton);
     return this.controls;
   }
@@ -231,6 +232,8 @@ class PanelView {
     const levels = this.media.get("levels") ?? {};
     this.user.value = levels.user ?? 0;
     this.agent.value = levels.agent ?? 0;
+    const delay = this.media.get("delay");
+    this.delay.textContent = delay ? `page adds ${Math.round(delay)} ms` : "";
     const test = this.media.get("test") ?? {};
     const verdict = test.heard ? "✓ We hear you." : "✗ Nothing heard: choose another microphone, or turn it up.";
     const words = { listening: `Say something … ${"▮".repeat(Math.round((levels.user ?? 0) * 10))}`, done: verdict }[test.phase] ?? "";

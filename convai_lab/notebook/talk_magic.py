@@ -30,8 +30,7 @@ def run_talk(bench: Bench, arguments: Arguments, _body: str | None) -> Any:
     if arguments.out:
         raise ArgumentsError(FROM_FILES_ONLY)
     if arguments.window:
-        workspace: Any = bench.workspace
-        return WindowLink(workspace.window_url(agent, variables=arguments.var), agent.name).shown()
+        return WindowLink(bench.workspace.window_url(agent, variables=arguments.var), agent.name).shown()
     if getattr(bench.shell, "kernel", None) is None:
         raise ArgumentsError(NO_NOTEBOOK.format(arguments.name))
     from convai_lab.notebook.panel_cells import open_panel

@@ -43,6 +43,9 @@ navigator.mediaDevices.getUserMedia = async (constraints) => {
   if (!window.speaksIntoPage) return open(constraints);
   window.mouth = new AudioContext();
   window.throat = window.mouth.createMediaStreamDestination();
+  const breath = new ConstantSourceNode(window.mouth, { offset: 0.0001 }); // a microphone is never without sound
+  breath.connect(window.throat);
+  breath.start();
   window.tracks = [...(window.tracks ?? []), ...window.throat.stream.getTracks()];
   return window.throat.stream;
 };
