@@ -124,8 +124,10 @@ class Undertaking:
         try:
             with watched_budgets(pool, [] if is_replay(self.cassette) else llms.values()):
                 await self._hold_all(llms, pool, progress)
-        finally:
-            progress.close("")
+        except BaseException:
+            progress.close("Interrupted")
+            raise
+        progress.close("Stopped early" if self.ledger.stopped else "")
 
     async def _hold_all(self, llms: Mapping[str, Any], pool: Pool, progress: Progress) -> None:
         request, pooled = self.request, pooling(pool, self.ledger.spending, self.cassette)

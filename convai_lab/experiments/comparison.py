@@ -20,6 +20,9 @@ from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.variant import Variant
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
     import pandas as pd
     from matplotlib.axes import Axes
 
@@ -210,6 +213,33 @@ class Comparison:
 
         return plots.plot_quality(self, against=against, **options)
 
+    def reprice(
+        self,
+        models: Mapping[str, str] | str | Sequence[str],
+        *,
+        at: float | str | date | None = None,
+        speech: Any = None,
+    ) -> pd.DataFrame:
+        """Return what the variants would cost with other models: ``reprice({"variant": "gpt-4o-mini"})``.
+
+        Columns: ``variant``, ``model``, ``trials`` (those that did not fail through somebody else), ``priced`` of
+        them, ``successes``, ``cost_per_conversation_usd`` and ``cost_per_success_usd`` (of the agent alone; missing
+        where a part is not known), ``recorded_per_conversation_usd`` (as it was), ``unknown``, ``price_date``,
+        ``is_estimate``. Tokens are kept, which another model would count otherwise: ``df.attrs["note"]``.
+
+        Args:
+            models: A model for each variant that is to be priced, or one or several for all.
+            at: The day of the prices, such as ``"2026-01-31"``; today, when None.
+            speech: What you pay for speech, see `convai_lab.reprice`.
+
+        Raises:
+            ModelNotFoundError: No known vendor offers such a model.
+            InvalidValueError: There is no such variant, or something else given is wrong.
+        """
+        from convai_lab.experiments import repricing
+
+        return repricing.repriced(self, models, at=at, speech=speech)
+
     def save(self, path: str | Path, **options: Any) -> Path:
         """Write everything into one file that can be reopened without keys; see `convai_lab.load`."""
         from convai_lab.experiments import bundle
@@ -276,10 +306,11 @@ def compare(
     """
     request = _request(locals())
     calls = background.MainThreadCalls()
-    bar = as_progress(progress, OnWaitingThread(calls))
+    tell = OnWaitingThread(calls)
+    bar = as_progress(progress, tell)
     ended: list[BaseException] = []
     try:
-        return background.run(_compared(request, bar, dry_run=dry_run, ended=ended), calls=calls)
+        return background.run(_compared(request, bar, dry_run=dry_run, ended=ended, tell=tell), calls=calls)
     except KeyboardInterrupt as interrupt:
         if ended:  # the run was cancelled over there; whoever interrupted it here gets what is done
             interrupt.__dict__.update(ended[0].__dict__)
@@ -305,7 +336,12 @@ def _request(options: Mapping[str, Any]) -> Request:
 
 
 async def _compared(
-    request: Request, progress: Progress, *, dry_run: bool, ended: list[BaseException] | None = None
+    request: Request,
+    progress: Progress,
+    *,
+    dry_run: bool,
+    ended: list[BaseException] | None = None,
+    tell: OnWaitingThread | None = None,
 ) -> Comparison | Estimate:
     from convai_lab.experiments.comparing import compared
 
@@ -315,3 +351,6 @@ async def _compared(
         if ended is not None:
             ended.append(error)
         raise
+    finally:
+        if tell is not None:
+            await tell.settle()

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from convai_lab.background import MainThreadCalls
 
 TOLD_EVERY_SECS = 0.2
+LAST_SECS = 2.0
 
 Tell = Callable[[Callable[[], object]], None]
 """Runs a function where the user sees it, such as the main thread of a notebook; returns at once."""
@@ -27,6 +28,13 @@ class OnWaitingThread:
         task = asyncio.get_running_loop().create_task(self._told(show))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def settle(self) -> None:
+        """Wait until all was shown, as long as the thread is there to do it."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=LAST_SECS)
+        for task in self._tasks:
+            task.cancel()
 
     async def _told(self, show: Callable[[], object]) -> None:
         with contextlib.suppress(RuntimeError):
