@@ -60,13 +60,6 @@ class Answer:
         return self.speeches[-1].text if self.speeches else ""
 
 
-def likelihood(confidence: object) -> float | None:
-    """Return a recogniser's confidence if it is one, from 0 to 1; a plug-in may return anything."""
-    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
-        return None
-    return float(confidence)
-
-
 class Answering:
     """Makes one answer at a time; `when_over` hears of every one that was not cut."""
 
@@ -142,7 +135,7 @@ class Answering:
             "asr_engine": self._asr_name,
         }
         if isinstance(final, Final):
-            sure = likelihood(final.confidence)
+            sure = final.confidence
             self._emit(events.UserFinal(final.text, sure))
             unsure = sure is not None and sure < LOW_CONFIDENCE
             details |= {"asr_confidence": sure, "marks": (LOW_CONFIDENCE_MARK,) if unsure else ()}

@@ -1,8 +1,8 @@
 """Listening: what is the user saying, and are they done?
 
-`Ear` decides how much audio there is to hear at an instant, with silence where none arrived. `Listener` hears it:
-voice activity, recognition and endpointing. Recognition is finished at every pause, in the background, so that the
-words are there when the turn ends; when speech resumes, the next piece is recognised and the pieces are joined.
+The `Listener` hears frames: voice activity, recognition and endpointing. Recognition is finished at every pause, in
+the background, so that the words are there when the turn ends; when speech resumes, the next piece is recognised and
+the pieces are joined.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from typing import Literal
 
 from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.providers.base import ASRStream, Final, SpeechEngines
-from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, SAMPLE_BYTES, SESSION_RATE_HZ, Framer
+from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, SAMPLE_BYTES, SESSION_RATE_HZ
 from convai_lab.voice.endpointing import Endpointer
 from convai_lab.voice.vad import SpeechDetector, samples_of, secs_of
 
 FRAME_SAMPLES = FRAME_BYTES // SAMPLE_BYTES
-FRAME_SECS = FRAME_MS / 1000
 OPEN_MS = 80
 """So much speech begins an utterance, or goes on with one after a pause."""
 PREROLL_MS = 300
@@ -34,93 +33,10 @@ NOISE_SECS = 8
 """An utterance so long in which no word was recognised is noise."""
 STALE_SECS = 3
 """Sound goes on but no new word has come for so long: it is not the user any more, and their turn is over."""
-MAX_AHEAD_SECS = 0.5
-"""The user cannot speak faster than real time: audio that comes faster is heard at most so far ahead."""
-GRACE_SECS = 0.2
-"""When no audio has arrived for so long (or for two of the chunks it comes in), silence is heard instead."""
-LONGEST_GRACE_SECS = 0.6
-REAL_TIME_PACE = 0.75
-"""Chunks that follow each other at this share of their length come at the pace of speech; faster ones were late."""
-DRIFT_FRAMES = 100
-"""Over so many frames the user's clock is compared with ours."""
-MAX_LATE_SECS = 5.0
-"""Audio that comes this late, after silence was heard in its place, is heard at once."""
-
 Happening = Literal["started", "paused", "resumed", "ended", "noise"]
 """What a frame brought: an utterance began, paused, went on, or is over; or it was only noise."""
 
 _SILENT_FRAME = bytes(FRAME_BYTES)
-
-
-class Ear:
-    """Keeps the user's audio and the clock together; all instants are seconds of the session's clock.
-
-    `covered` is the instant up to which audio has been heard.
-    """
-
-    def __init__(self, now: float) -> None:
-        self.covered = now
-        self._framer = Framer(FRAME_BYTES)
-        self._late_by, self._is_late = 0.0, False
-        self._arrived = now
-        self._grace = GRACE_SECS
-        self._least_lag = self._most_lag = 0.0
-        self._frames = 0
-
-    def arrive(self, pcm: bytes, now: float) -> list[bytes]:
-        """Take what arrived and return it in frames."""
-        secs, gap = len(pcm) / SAMPLE_BYTES / SESSION_RATE_HZ, now - self._arrived
-        is_pause, is_fast = gap > self._grace, gap < REAL_TIME_PACE * secs
-        self._is_late = self._late_by > 0 and (secs > gap if is_pause else is_fast)
-        if self._late_by > 0 and not self._is_late:
-            self.covered = now - secs
-            self._late_by = self._late_by if is_pause else 0.0
-        if gap > 2 * FRAME_SECS:
-            self._grace = min(LONGEST_GRACE_SECS, max(GRACE_SECS, 2 * min(secs, gap)))
-        self._arrived = now
-        return self._framer.feed(pcm)
-
-    def cover(self, now: float) -> float:
-        """Note that one frame that arrived is heard now, and return the instant at which it ends.
-
-        Audio that was late takes the place of the silence that was heard instead of it.
-        """
-        if self._is_late and self._late_by > 0:
-            self._late_by -= FRAME_SECS
-            return self.covered - self._late_by
-        self.covered += FRAME_SECS
-        self._follow_clock(now - self.covered)
-        return self.covered
-
-    def _follow_clock(self, lag: float) -> None:
-        """Correct slowly what no jitter explains: the user's clock is slower than ours, or faster."""
-        first = self._frames == 0
-        self._least_lag = lag if first else min(self._least_lag, lag)
-        self._most_lag = lag if first else max(self._most_lag, lag)
-        self._frames += 1
-        if self._frames == DRIFT_FRAMES or lag > MAX_LATE_SECS:
-            lead = max(0.0, -self._most_lag)
-            self.covered += max(0.0, self._least_lag) - (min(FRAME_SECS, lead) if lead < MAX_AHEAD_SECS / 2 else 0.0)
-            self._frames = 0
-
-    def ahead(self, now: float) -> float:
-        """Return how many seconds too fast the audio is coming."""
-        return self.covered - now - MAX_AHEAD_SECS
-
-    def silence_due(self, now: float) -> int:
-        """Return how many frames of silence are to be heard because no audio arrived; they count as heard."""
-        if now - max(self._arrived, self.covered - self._late_by) < self._grace - 1e-6:
-            return 0
-        frames = int((now - self.covered) * 1000 / FRAME_MS + 1e-6)
-        self.covered += frames * FRAME_SECS
-        self._late_by = min(MAX_LATE_SECS, self._late_by + frames * FRAME_SECS)
-        return frames
-
-    def wait(self, now: float, *, is_busy: bool) -> float:
-        """Return how long to wait before asking for silence again."""
-        if self._late_by > 0:
-            return FRAME_SECS if is_busy else GRACE_SECS
-        return max(FRAME_SECS, max(self._arrived, self.covered) + self._grace - now)
 
 
 class Utterance:
@@ -176,14 +92,15 @@ class Utterance:
     async def final(self) -> Final:
         """Return all that was said; ask for `pause` first.
 
+        It is as sure as its least sure piece: a wrong one must not hide behind the others.
+
         Raises:
             ProviderError: The recogniser failed.
         """
         pieces = [await asyncio.shield(task) for task in self._pieces]
-        sure = [(piece.confidence, len(piece.text)) for piece in pieces if piece.text and piece.confidence is not None]
-        chars = sum(size for _, size in sure)
-        confidence = sum(value * size for value, size in sure) / chars if chars else None
-        return Final(text=_joined(piece.text for piece in pieces), confidence=confidence)
+        known = [likelihood(piece.confidence) for piece in pieces if piece.text.strip()]
+        sure = min((one for one in known if one is not None), default=None)
+        return Final(text=_joined(piece.text for piece in pieces), confidence=sure)
 
     def abort(self) -> None:
         """Give up; the tasks that wait for finals end as cancelled."""
@@ -332,6 +249,13 @@ class Listener:
     def _clear(self) -> None:
         self._preroll.clear()
         self.detector.forget()
+
+
+def likelihood(confidence: object) -> float | None:
+    """Return a recogniser's confidence if it is one, from 0 to 1; a plug-in may return anything."""
+    if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
+        return None
+    return float(confidence)
 
 
 def _is_known(task: asyncio.Task[Final]) -> bool:

@@ -24,8 +24,9 @@ from convai_lab.providers.base import SpeechEngines
 from convai_lab.voice import events
 from convai_lab.voice.answering import Answer, Answering
 from convai_lab.voice.audio import FRAME_MS, SESSION_RATE_HZ
+from convai_lab.voice.ear import Ear
 from convai_lab.voice.interruption import Floor, Interruption
-from convai_lab.voice.listening import FRAME_SAMPLES, Ear, Happening, Listener, Utterance
+from convai_lab.voice.listening import FRAME_SAMPLES, Happening, Listener, Utterance
 from convai_lab.voice.recording import Recording
 from convai_lab.voice.silence import Keypad, Quiet
 from convai_lab.voice.speaking import Mouth
@@ -173,8 +174,8 @@ class VoiceSession:
 
     def _hear(self, frame: bytes) -> None:
         """Hear one frame of the user's audio."""
-        frame_ends = self._ear.cover(self._clock.now())
         listener, is_answering = self._listener, self._answering.current is not None
+        frame_ends = self._ear.cover(self._clock.now(), is_silent=not listener.detector.burst_samples)
         happening = listener.hear(frame, over_agent=is_answering)
         if self._recording is not None:
             self._record_user(frame, frame_ends)

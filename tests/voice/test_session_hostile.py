@@ -20,6 +20,7 @@ from convai_lab.providers.stub_speech import StubASR, StubTTS, stub_engines
 from convai_lab.testing.callers import Noise, Play, Say, Stay, barge_in, hold_call
 from convai_lab.testing.fake_llm import FakeLLM
 from convai_lab.voice.audio import gain, noise, silence
+from convai_lab.voice.ear import EARLY_SECS
 from convai_lab.voice.session import VoiceSession
 from convai_lab.voice.transport import MemoryTransport
 
@@ -49,7 +50,15 @@ def test_ten_minutes_in_one_burst_are_heard_at_the_pace_of_speech() -> None:
     held = hold_call(sam(), [Play(burst, chunk_bytes=len(burst))], llm=["Yes."] * 60)
     assert user_texts(held) == ["one burst", "and another"]
     last = [t for t in held.conversation if t.role == "user"][-1]
-    assert last.start_secs > 300
+    assert last.start_secs > 300 - EARLY_SECS
+
+
+def test_a_microphone_that_was_open_before_the_session_does_not_shift_the_call() -> None:
+    early = Play(silence(0.7), at=0.0, chunk_bytes=22_400)
+    held = hold_call(sam(), [early, Say("Where is it?", at=4.0)], llm=["Here."], is_always_on=True)
+    question, answer = held.conversation[1:3]
+    assert question.start_secs == pytest.approx(4.0, abs=0.04)
+    assert answer.metrics.voice_to_voice_ms == pytest.approx(400, abs=25)
 
 
 def test_audio_that_was_late_is_heard_at_once_and_nothing_of_it_is_lost() -> None:
