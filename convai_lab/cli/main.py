@@ -18,7 +18,8 @@ from convai_lab.errors import ConvaiLabError
 PARTS = {
     "agents": ("agents", "agents", "List, show and delete the agents of a platform."),
     "chat": ("chat", "chat", "Talk with an agent in text."),
-    "demo": ("demo", "demo", "Try the main job without a browser or a key; leaves a report."),
+    "compare": ("compare", "compare", "Compare agents and models on scenarios; a gate for builds."),
+    "demo": ("demo", "demo", "Try the main job without a browser or a key; leaves reports."),
     "doctor": ("doctor", "doctor", "Check this machine and say what to do."),
     "lab": ("lab", "lab", "Open JupyterLab on the quickstart notebook."),
     "serve": ("serve", "serve", "Run the local platform by hand."),
