@@ -73,7 +73,7 @@ def plan_trials(
         pairs = [(number, scenario) for scenario in scenarios for number in range(trials)]
     for number, scenario in pairs:
         own_seed = trial_seed(scenario, number, seed)
-        rest = f"{common}/{scenario.key}/{own_seed}/{_repeats(scenario, number, own_seed)}"
+        rest = f"{common}/{scenario.key}/{own_seed}"
         planned.extend(
             PlannedTrial(variant, scenario, number, own_seed, _digest(f"{mark}/{rest}"))
             for variant, mark in competitors
@@ -121,11 +121,6 @@ def _marks(variants: Sequence[Variant]) -> list[str]:
         marks.append(f"{content}/{seen[content]}")
         seen[content] += 1
     return marks
-
-
-def _repeats(scenario: Scenario, trial: int, seed: int) -> int:
-    """Count how often the scenario named this seed before: a seed given twice means two trials."""
-    return sum(int(earlier) == seed for earlier in scenario.seeds[:trial])
 
 
 def _code_mark(function: Callable[..., Any]) -> str:
