@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from convai_lab.conversations.conversation import Analysis, Conversation, Criter
 from convai_lab.conversations.turn import ToolCall, Turn, TurnMetrics
 from convai_lab.errors import InvalidValueError
 from convai_lab.evaluation.checks import KINDS, CheckResult, all_passed, parse_checks, run_checks
+from convai_lab.evaluation.measured_checks import STAGES
 
 DATASETS = Path(__file__).parent.parent.parent / "datasets" / "scenarios"
 
@@ -361,3 +363,8 @@ def test_every_kind_is_described_for_the_reader() -> None:
     from convai_lab.evaluation import checks
 
     assert [kind for kind in KINDS if f"{kind}:" not in (checks.__doc__ or "")] == []
+
+
+def test_every_time_of_a_turn_can_be_checked() -> None:
+    times = {field.name for field in fields(TurnMetrics) if field.name.endswith("_ms")} - {"unexplained_ms"}
+    assert {f"{stage}_ms" for stage in STAGES} == times
