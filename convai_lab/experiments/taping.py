@@ -60,5 +60,5 @@ def notes_of(cassette: Cassette | None) -> list[str]:
     if cassette is None:
         return []
     if is_replay(cassette):
-        return [f"replayed from {cassette.name}: no vendor was asked; times and costs are the recorded ones"]
+        return [f"replayed from {cassette.name}: no vendor was asked; times and tokens are the recorded ones"]
     return [f"recorded into {cassette.name} ({cassette.mode})", *cassette.notes]
