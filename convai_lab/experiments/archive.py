@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import secrets
+import struct
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -31,7 +32,10 @@ MOST_PARTS = 1_000_100
 BLOCK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError, ValueError, KeyError)
+_BROKEN = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError),
+    *(NotImplementedError, RuntimeError, ValueError, LookupError, OverflowError),
+)
 
 
 class Part(NamedTuple):
@@ -92,7 +96,7 @@ def _hash(manifest: Mapping[str, Any]) -> str:
 
 
 class Archive:
-    """A file that was checked as a whole; parts are checked again when they are read.
+    """A file that was checked as a whole; it stays open, and parts are checked again when they are read.
 
     Raises:
         InvalidValueError: It is something else, was cut off or changed, or is too large; one sentence says which.
@@ -100,13 +104,23 @@ class Archive:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        with self._opened() as file:
-            entries = self._entries(file)
-            self.manifest = self._manifest(file, entries)
-            self._parts: dict[str, Any] = self.manifest["parts"]
-            self._check_entries(entries)
-            for name in self._parts:
-                self._check(file, name)
+        self._parts: dict[str, Any] = {}
+        with self._guarded():
+            self._file = zipfile.ZipFile(path)
+        try:
+            with self._guarded():
+                self._check_all()
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _check_all(self) -> None:
+        entries = self._entries()
+        self.manifest = self._manifest(entries)
+        self._parts = self.manifest["parts"]
+        self._check_entries(entries)
+        for name in self._parts:
+            self._check(name)
 
     def __contains__(self, name: str) -> bool:
         return name in self._parts
@@ -124,8 +138,8 @@ class Archive:
         """
         if name not in self._parts:
             self.refuse(f"it has no {name}")
-        with self._opened() as file:
-            data = self._read(file, name)
+        with self._guarded():
+            data = self._read(name)
         if hashlib.sha256(data).hexdigest() != self._parts[name]["sha256"]:
             self.refuse(f"{name} was changed since it was opened")
         return data
@@ -146,10 +160,10 @@ class Archive:
         raise InvalidValueError(f"{why}; get the file again from where it was saved", field=self.path.name)
 
     @contextlib.contextmanager
-    def _opened(self) -> Iterator[zipfile.ZipFile]:
+    def _guarded(self) -> Iterator[None]:
+        """Turn whatever a damaged file brings about into one sentence."""
         try:
-            with zipfile.ZipFile(self.path) as file:
-                yield file
+            yield
         except FileNotFoundError:
             raise InvalidValueError("there is no such file", field=str(self.path)) from None
         except IsADirectoryError:
@@ -159,8 +173,8 @@ class Archive:
         except _BROKEN as error:
             self.refuse(f"this is no saved comparison, or it was cut off ({_told(error)})")
 
-    def _entries(self, file: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
-        listed = file.infolist()
+    def _entries(self) -> dict[str, zipfile.ZipInfo]:
+        listed = self._file.infolist()
         if len(listed) > MOST_PARTS:
             self.refuse(f"it holds {len(listed):,} parts, which no comparison has")
         entries: dict[str, zipfile.ZipInfo] = {}
@@ -173,10 +187,10 @@ class Archive:
             self.refuse(f"it unpacks to more than {MOST_BYTES >> 30} GB, which no comparison does")
         return entries
 
-    def _manifest(self, file: zipfile.ZipFile, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, Any]:
+    def _manifest(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, Any]:
         if MANIFEST not in entries:
             self.refuse(f"this is no saved comparison: it has no {MANIFEST}")
-        manifest = self.parsed(self._read(file, MANIFEST), MANIFEST)
+        manifest = self.parsed(self._read(MANIFEST), MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             self.refuse(f"this is no saved comparison: its {MANIFEST} says something else")
         version = manifest.get("version")
@@ -204,20 +218,20 @@ class Archive:
             if entries[name].file_size != listing["bytes"]:
                 self.refuse(f"{name[:80]} was changed after it was saved: it has another size")
 
-    def _check(self, file: zipfile.ZipFile, name: str) -> None:
+    def _check(self, name: str) -> None:
         digest = hashlib.sha256()
-        with file.open(self._readable(file, name)) as part:
+        with self._file.open(self._readable(name)) as part:
             while block := part.read(BLOCK):
                 digest.update(block)
         if digest.hexdigest() != self._parts[name]["sha256"]:
             self.refuse(f"{name[:80]} was changed after it was saved: its hash is another")
 
-    def _read(self, file: zipfile.ZipFile, name: str) -> bytes:
-        with file.open(self._readable(file, name)) as part:
+    def _read(self, name: str) -> bytes:
+        with self._file.open(self._readable(name)) as part:
             return part.read(MOST_BYTES_AT_ONCE)
 
-    def _readable(self, file: zipfile.ZipFile, name: str) -> zipfile.ZipInfo:
-        entry = file.getinfo(name)
+    def _readable(self, name: str) -> zipfile.ZipInfo:
+        entry = self._file.getinfo(name)
         if entry.file_size > MOST_BYTES_AT_ONCE:
             self.refuse(f"{name[:80]} unpacks to more than {MOST_BYTES_AT_ONCE >> 20} MB")
         if entry.flag_bits & 1 or entry.compress_type not in _METHODS:

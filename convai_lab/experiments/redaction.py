@@ -17,6 +17,7 @@ HIDDEN = "[redacted]"
 EMAIL = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 PHONE = re.compile(r"(?<![\w.+@-])(?:\+|\(|\d)[\d ()./-]{6,22}\d(?![\w-])")
 URL_SECRET = re.compile(r"([?&][\w-]{0,40}(?:key|token|secret|sig|signature|password)[\w-]{0,40}=)[^&\s\"'#]+", re.I)
+DIGITS = re.compile(r"\d[\d ()./-]{5}")
 PLAIN = re.compile(r"\d{4}-\d\d-\d\d|\d{1,2}[./]\d{1,2}[./]\d{4}|\d+\.\d+$")
 """Dates and decimals, which look like phone numbers."""
 SECRET_NAMES = ("api_key", "apikey", "authorization", "password", "secret", "token", "user_id")
@@ -32,18 +33,25 @@ Hide = Callable[[str], str]
 
 def hide_in_text(text: str, hide_variables: Hide = str) -> str:
     """Return a text without addresses, phone numbers and keys."""
-    text = settings.scrub(text)
+    return _without_callers(settings.scrub(text), hide_variables)
+
+
+def _without_callers(text: str, hide_variables: Hide) -> str:
     text = EMAIL.sub("[e-mail]", text) if "@" in text else text
     text = URL_SECRET.sub(rf"\1{HIDDEN}", text) if "=" in text else text
-    return hide_variables(PHONE.sub(_phone, text))
+    text = PHONE.sub(_phone, text) if DIGITS.search(text) else text
+    return hide_variables(text)
 
 
 def hide_in(value: Any, hide_variables: Hide = str, *, key: str = "") -> Any:
-    """Return JSON without what must not leave; `hide_variables` takes the values of variables out of a text."""
+    """Return JSON without what must not leave but known keys, which `settings.scrub` takes out of the whole.
+
+    `hide_variables` takes the values of variables out of a text.
+    """
     if isinstance(value, str):
         if key.lower().endswith(SECRET_NAMES) and value:
             return HIDDEN
-        return hide_in_text(value, str if key.endswith(NAMES_END) else hide_variables)
+        return _without_callers(value, str if key.endswith(NAMES_END) else hide_variables)
     if isinstance(value, Mapping):
         if "header" in key.lower():
             return dict.fromkeys(value, HIDDEN)
