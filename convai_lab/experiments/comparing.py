@@ -7,9 +7,10 @@ model once, hold the trials, and gather what came of them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import platform
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,10 +133,7 @@ class Undertaking:
     async def _hold_all(self, llms: Mapping[str, Any], pool: Pool, progress: Progress) -> None:
         request, pooled = self.request, pooling(pool, self.ledger.spending, self.cassette)
         offline = workers_of("offline", request.concurrency)
-        with (
-            ThreadPoolExecutor(TOOL_THREADS, "convai-tool") as tools,
-            ThreadPoolExecutor(offline, "convai-world") as worlds,
-        ):
+        with _threads(TOOL_THREADS, "convai-tool") as tools, _threads(offline, "convai-world") as worlds:
             holder = Holder(
                 llms=llms,
                 user=self.lineup.user.make(request.seed, lambda name: pooled(model_ref(name))),
@@ -193,6 +191,7 @@ class Undertaking:
             notes=(*self.notes, *self._stop_notes(len(trials), stopped), *_grading_notes(trials)),
             source=self.scenarios.source,
             journal=str(self.journal.path),
+            cassette="" if self.cassette is None else str(self.cassette.path),
         )
 
     def _stop_notes(self, done: int, stopped: Stopped | None) -> list[str]:
@@ -335,6 +334,16 @@ def _grading_notes(trials: Sequence[TrialResult]) -> list[str]:
     if not ungraded:
         return []
     return [f"{ungraded:,} trials have nothing to be graded by: give their scenarios checks, or name a judge"]
+
+
+@contextlib.contextmanager
+def _threads(count: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Give so many threads; one that hangs in a tool is left behind, and nobody waits for it."""
+    threads = ThreadPoolExecutor(count, name)
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
 
 
 def _remote(workspace: Workspace | None) -> WorkspaceHolder | None:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Callable
 
 import pytest
 
 from convai_lab.agents.agent import Agent
+from convai_lab.agents.tools import tool
 from convai_lab.experiments import holding, pool
 from convai_lab.experiments.comparison import Comparison
 from convai_lab.experiments.trial_clock import TrialClock
 from convai_lab.providers.retry import RetryPolicy
+from convai_lab.testing.fake_llm import call
 from convai_lab.testing.fake_vendors import FakeVendor
 from convai_lab.testing.vendor_script import HangUp, Raw, Received, Sent, ServerScripted, Status
 
@@ -108,3 +111,25 @@ def test_a_quota_that_is_used_up_is_said_at_once(vendor: FakeVendor, agent: Agen
     with pytest.raises(Exception, match="quota is used up"):
         run(agent, scenarios(5))
     assert sum(r.method == "POST" for r in vendor.requests) == 1
+
+
+def test_a_tool_that_hangs_breaks_its_trial_and_holds_up_nothing(
+    vendor: FakeVendor, agent: Agent, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(holding, "TrialClock", HastyClock)
+    released = threading.Event()
+
+    @tool
+    def stuck() -> str:
+        """Look up an order."""
+        released.wait()
+        return "late"
+
+    vendor.answer(lambda r: SHIPPED if "tool_call_id" in str(r.body) or "s0" not in str(r.body) else call("stuck"))
+    cases = [{**case, "opening": case["id"]} for case in scenarios(2)]
+    try:
+        result = run(agent.with_changes(tools=(stuck,)), cases)
+    finally:
+        released.set()
+    assert [(trial.success, trial.failed_party) for trial in result] == [(None, "tool"), (True, None)]
+    assert "timeout" in (result.trials[0].reason or "")
