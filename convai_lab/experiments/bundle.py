@@ -18,7 +18,7 @@ from convai_lab.conversations.wire_format import conversation_to_wire
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.experiments.archive import Archive, Part, write_archive
 from convai_lab.experiments.comparison import Comparison, RunFacts
-from convai_lab.experiments.redaction import Hide, hidden_variables, hide_in, variables_hider
+from convai_lab.experiments.redaction import Hide, hidden_variables, hide_in, hide_in_text, variables_hider
 from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.unbundling import read_comparison
 from convai_lab.experiments.variant import Variant
@@ -48,7 +48,8 @@ def save(
         path: ``.convai`` is added where it has no ending. A file that is there is replaced.
         redact: Take out what could tell who called, and headers of agents.
         conversations: Take the conversations along.
-        cassette: A cassette to take along.
+        cassette: A cassette to take along; by itself the one that was recorded or replayed. Redacted, it replays only
+            where nothing was taken out.
 
     Raises:
         InvalidValueError: It cannot be written there.
@@ -123,8 +124,8 @@ def _parts(
         else:
             yield _json(f"{CONVERSATIONS}{trial.key}.json", _conversation(said, trial, redact, variables))
     yield _json(ABOUT, _about(comparison, gone, conversations))
-    if cassette is not None:
-        yield _cassette(Path(cassette).expanduser(), redact)
+    if (tape := _cassette_of(comparison, cassette)) is not None:
+        yield _cassette(tape, redact)
 
 
 def _variant(variant: Variant) -> dict[str, Any]:
@@ -166,7 +167,7 @@ def _said(comparison: Comparison, trial: TrialResult) -> Conversation | None:
 
 
 def _about(comparison: Comparison, gone: int, conversations: bool) -> dict[str, Any]:
-    facts = replace(comparison.facts, journal="")
+    facts = replace(comparison.facts, journal="", cassette=Path(comparison.facts.cassette).name)
     notes = list(facts.notes)
     if not conversations:
         notes.append("saved without its conversations")
@@ -196,19 +197,37 @@ def _prices(comparison: Comparison) -> dict[str, Any]:
     return {"run": comparison.facts.price_date, "listed_on": price_date(), "usd_per_million_tokens": listed}
 
 
-def _cassette(path: Path, redact: bool) -> Part:
-    from convai_lab import settings
-    from convai_lab.experiments.redaction import hide_in_text
+def _cassette_of(comparison: Comparison, given: str | Path | None) -> Path | None:
+    """Return the cassette that was named, else the one of the run while it is there."""
+    if given is not None:
+        return Path(given).expanduser()
+    own = Path(comparison.facts.cassette)
+    return own if own.is_absolute() and own.is_file() else None
 
+
+def _cassette(path: Path, redact: bool) -> Part:
     try:
-        data = path.read_bytes()
+        lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise InvalidValueError(f"cannot read {path}: {error.strerror or error}", field="cassette") from None
+    return Part(CASSETTE + path.name, b"".join(_taped(line, redact) for line in lines))
+
+
+def _taped(line: bytes, redact: bool) -> bytes:
+    """Return a line of a cassette without what must not leave; what is not text stays as it is."""
+    from convai_lab import settings
+
     try:
-        text = data.decode()
+        text = line.decode()
     except UnicodeDecodeError:
-        return Part(CASSETTE + path.name, data)
-    return Part(CASSETTE + path.name, (hide_in_text if redact else settings.scrub)(text).encode())
+        return line
+    if not redact:
+        return settings.scrub(text).encode()
+    try:
+        hidden = json.dumps(hide_in(json.loads(text)), separators=(",", ":")) + "\n"
+    except (ValueError, RecursionError):
+        return hide_in_text(text).encode()
+    return settings.scrub(hidden).encode()
 
 
 def _lines(name: str, rows: list[dict[str, Any]]) -> Part:

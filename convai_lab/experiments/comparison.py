@@ -68,6 +68,8 @@ class RunFacts:
     source: str = ""
     """Where the scenarios came from."""
     journal: str = ""
+    cassette: str = ""
+    """The file of what vendors answered, when it was recorded or replayed."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

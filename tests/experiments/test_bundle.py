@@ -194,13 +194,24 @@ def test_redaction_hides_headers_and_values_under_secret_names() -> None:
 
 def test_a_cassette_travels_along(comparison: Comparison, tmp_path: Path) -> None:
     tape = tmp_path / "tape.jsonl"
-    tape.write_text('{"said": "mail ada@example.com"}')
+    tape.write_text('{"said":"mail ada@example.com","created":1732283456}\n')
     file = save(comparison, tmp_path / "x", cassette=tape)
     (tmp_path / "out").mkdir()
     found = cassette_in(file, tmp_path / "out")
     assert found == tmp_path / "out" / "tape.jsonl"
-    assert found.read_text() == '{"said": "mail [e-mail]"}'
+    assert found.read_text() == '{"said":"mail [e-mail]","created":1732283456}\n'
     assert cassette_in(save(comparison, tmp_path / "y"), tmp_path) is None
+
+
+def test_the_cassette_of_the_run_travels_along_by_itself(comparison: Comparison, tmp_path: Path) -> None:
+    tape = tmp_path / "tape.jsonl"
+    tape.write_text("{}\n")
+    recorded = replace(comparison, facts=replace(comparison.facts, cassette=str(tape)))
+    file = save(recorded, tmp_path / "x")
+    assert "cassette/tape.jsonl" in _parts(file)
+    assert load(file).facts.cassette == "tape.jsonl"
+    tape.unlink()
+    assert "cassette/tape.jsonl" not in _parts(save(recorded, tmp_path / "y"))
 
 
 def test_prices_of_the_day_come_along(saved: Path) -> None:
