@@ -23,6 +23,7 @@ from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool, PooledLLM
 from convai_lab.experiments.spending import CapReachedError, Spending
 from convai_lab.experiments.taping import is_replay, taped
+from convai_lab.experiments.tool_threads import LimitedThreads
 from convai_lab.experiments.trial import TrialResult, decide
 from convai_lab.experiments.trial_clock import TRIAL_CLOCK, TrialClock
 from convai_lab.experiments.variant import Variant
@@ -136,9 +137,15 @@ class Holder:
             "seed": planned.seed,
             "clock": clock,
             "tools": planned.variant.functions,
-            "tool_executor": self.tool_threads,
+            "tool_executor": self._tool_threads(planned.variant, clock),
             "conversation_id": conversation_id(planned),
         }
+
+    def _tool_threads(self, variant: Variant, clock: Clock) -> Executor | None:
+        """Return the threads for Python tools; where time is virtual, real seconds must end a tool that hangs."""
+        if self.tool_threads is None or not variant.functions or not isinstance(clock, VirtualClock):
+            return self.tool_threads
+        return LimitedThreads(self.tool_threads, max(t.response_timeout_secs for t in variant.functions.values()))
 
     def _speaking(self, llm: LLM, clock: Clock) -> LLM:
         """Return a model that waits for its turn and is counted; on a cassette where there is one."""

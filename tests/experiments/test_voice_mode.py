@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 from convai_lab.agents.agent import Agent
+from convai_lab.agents.tools import tool
 from convai_lab.experiments.comparison import Comparison
 from convai_lab.testing.fake_vendors import FakeVendor
 
@@ -26,3 +28,21 @@ def test_a_real_model_answers_in_a_call(vendor: FakeVendor, agent: Agent, run: R
     assert (trial.success, trial.reason) == (True, None)
     assert trial.voice_to_voice_ms
     assert result.conversation("Support", "s0").channel == "voice"
+
+
+def test_a_tool_that_hangs_ends_where_time_is_virtual_too(agent: Agent, run: Run) -> None:
+    released = threading.Event()
+
+    @tool(timeout=1)
+    def order_status(order_id: str) -> str:
+        """Look up an order by its number."""
+        released.wait()
+        return "late"
+
+    offline = agent.with_changes(llm="offline", tools=(order_status,))
+    try:
+        result = run(offline, scenarios(1, opening="Where is my order 1234?"))
+    finally:
+        released.set()
+    assert result.trials[0].failed_party == "tool"
+    assert "did not answer in time" in (result.trials[0].reason or "")
