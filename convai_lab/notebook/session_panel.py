@@ -78,6 +78,7 @@ class SessionPanel(anywidget.AnyWidget):
 
     def remove(self) -> None:
         """Take the panel away; the transcript stays."""
+        self._is_over = True
         self._unsubscribe()
         if self.media is not None:
             self.media.shut()

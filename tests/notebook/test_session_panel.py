@@ -121,6 +121,7 @@ def test_only_the_newest_turns_are_in_the_panel_and_all_in_the_transcript(
     panel = SessionPanel(session, keep=lambda _: None)
     session.happens(live_events.TurnStored(39, session.conversation.turns[-1]))
     assert [turn["index"] for turn in panel.turns] == list(range(10, 40))
+    panel.remove()
 
 
 def test_the_page_gets_signals_sound_and_flushes_in_order(panel: SessionPanel, session: Any) -> None:
