@@ -110,6 +110,9 @@ class Comparison:
 
         return summary.comparison_text(self)
 
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(repr(self) if cycle else str(self))
+
     def _repr_html_(self) -> str:
         from convai_lab.experiments import html
 

@@ -23,7 +23,6 @@ from convai_lab.errors import InvalidValueError, NotFoundError
 from convai_lab.experiments import archive
 from convai_lab.experiments.bundle import cassette_in, load, save
 from convai_lab.experiments.comparison import Comparison
-from convai_lab.experiments.redaction import hide_in, hide_in_text, variables_hider
 from convai_lab.experiments.variant import Variant
 from convai_lab.settings import Secret
 from convai_lab.simulation.scenario import Scenario
@@ -165,31 +164,6 @@ def test_unredacted_files_keep_what_was_said_but_never_a_key(tmp_path: Path) -> 
     for key in ("my-own-provider-key-1", "sk-abcdef"):
         assert key not in everything
     assert "(not redacted, " in load(file).facts.notes[-1]
-
-
-def test_redaction_leaves_numbers_dates_and_names_of_models() -> None:
-    for text in (
-        "order 1234567", "2026-11-22 10:00", "22.11.2026", "claude-haiku-4-5-20251001", "$1,234,567.89", "3.14159265",
-        "conv_05ea2e02d62877d46cf2bde58b32a671", "room 12-14", "@handle", "a@b",
-    ):  # fmt: skip
-        assert hide_in_text(text) == text
-    for phone in ("+49 30 901820", "030/901820-12", "0049 30 901820", "5551234567", "(555) 123-4567"):
-        assert hide_in_text(f"call {phone} now") == "call [phone] now"
-
-
-def test_redaction_takes_long_texts_in_their_stride() -> None:
-    for text in ("a" * 200_000, "1 " * 100_000, "a.b-" * 50_000, "?key" * 50_000, "((((" * 50_000):
-        assert isinstance(hide_in_text(text), str)
-
-
-def test_redaction_hides_headers_and_values_under_secret_names() -> None:
-    value = {"request_headers": {"A": "b"}, "inner": [{"api_key": "k", "max_tokens": 5, "text": "Ada"}], "user_id": "u"}
-    hidden = hide_in(value, variables_hider({"name": "Ada", "x": "of", "flag": True}))
-    assert hidden == {
-        "request_headers": {"A": "[redacted]"},
-        "inner": [{"api_key": "[redacted]", "max_tokens": 5, "text": "[name]"}],
-        "user_id": "[redacted]",
-    }
 
 
 def test_a_cassette_travels_along(comparison: Comparison, tmp_path: Path) -> None:

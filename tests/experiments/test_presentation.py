@@ -188,3 +188,11 @@ def test_without_flips_there_is_no_section_of_them() -> None:
     comparison = invented({"a": {"s": [True]}, "b": {"s": [True]}})
     assert "Flips" not in comparison._repr_html_()
     assert "Flips" not in str(comparison)
+
+
+def test_a_terminal_shows_the_text_and_lists_show_one_line() -> None:
+    from IPython.lib.pretty import pretty
+
+    comparison = invented(BETTER)
+    assert pretty(comparison) == str(comparison)
+    assert repr([comparison]) == "[Comparison(a, b: 32 of 32 trials, 16 scenarios)]"
