@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import click
 
+import convai_lab
 from convai_lab.agents.agent import Agent, Knowledge
 from convai_lab.agents.tools import SystemTool, tool
 from convai_lab.cli.platform import open_platform, platform_option
-from convai_lab.errors import InvalidValueError
+from convai_lab.errors import ConvaiLabError, InvalidValueError
 
 if TYPE_CHECKING:
     from convai_lab.conversations.conversation import Conversation
+    from convai_lab.workspace.workspace import Workspace
 
 FOLDER = "convai_demo"
+QUESTION = Path(convai_lab.__file__).parent.parent / "datasets" / "audio" / "order.wav"
 TEXT_CHARS = 48
 
 PROMPT = """# Personality
@@ -54,8 +57,9 @@ def order_status(order_id: str) -> dict[str, str]:
 @click.option("--out", type=click.Path(path_type=Path), default=Path(FOLDER), show_default=True, help="Folder to fill.")
 @platform_option
 def demo(llm: str, out: Path, platform: str) -> None:
-    """Author an agent with a tool, talk with it, and write tables, plots and a report."""
+    """Author an agent with a tool, talk with it, compare two variants, and write tables, plots and reports."""
     from convai_lab.analysis.report import write_report
+    from convai_lab.cli.demo_comparison import demo_comparison, write_comparison
 
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -66,14 +70,33 @@ def demo(llm: str, out: Path, platform: str) -> None:
     click.echo(f"1. Agent {saved.agent.name} (version {saved.agent.version}, model {saved.agent.llm}) is ready.")
     conversations = []
     for messages in CALLS:
-        conversation = workspace.chat(saved.agent, messages, variables={"name": "Ada"})
-        conversations.append(conversation)
-        click.echo(f"\n2. Conversation {conversation.id}\n\n{conversation.text}")
-    click.echo("\n3. What was said, as a table:\n")
+        conversations.append(workspace.chat(saved.agent, messages, variables={"name": "Ada"}))
+        click.echo(f"\n2. Conversation {conversations[-1].id}\n\n{conversations[-1].text}")
+    conversations += _spoken(workspace, saved.agent)
+    click.echo("\n4. What was said, as a table:\n")
     click.echo(_table(conversations))
     page = write_report(conversations, out, title="convai demo")
-    click.echo(f"\n4. Report: {page.resolve()}\n   plots and turns.parquet lie beside it.")
-    click.echo("\nNext: convai lab opens the notebook in which you do this with an agent of your own.")
+    click.echo("\n5. Does it help that the agent knows the house rules? Twelve simulated callers try it:\n")
+    comparison = demo_comparison(saved.agent)
+    click.echo(str(comparison))
+    files = write_comparison(comparison, out)
+    click.echo(f"\n6. Reports: {page.resolve()}\n            {files[0].resolve()}")
+    click.echo(f"   Beside them: plots, turns.parquet, and {files[-1].name}, which lab.load reopens.")
+    click.echo("\nNext: convai lab opens the notebooks in which you do this with an agent of your own.")
+
+
+def _spoken(workspace: Workspace, agent: Agent) -> list[Conversation]:
+    """Hold a conversation by voice, from a sound file; where that is not possible, say why and go on."""
+    if not QUESTION.exists():
+        click.echo("\n3. By voice: skipped, the sound files come with a checkout (datasets/audio)")
+        return []
+    try:
+        spoken = workspace.talk(agent, QUESTION, variables={"name": "Ada"})
+    except ConvaiLabError as error:
+        click.echo(f"\n3. By voice: skipped, {error}")
+        return []
+    click.echo(f"\n3. By voice, from {QUESTION.name}: conversation {spoken.id}\n\n{spoken.text}")
+    return [spoken]
 
 
 def _agent(llm: str) -> Agent:
@@ -85,7 +108,7 @@ def _agent(llm: str) -> Agent:
         voice="George",
         tools=(order_status, SystemTool(name="end_call")),
         knowledge=(Knowledge(name="house rules", text=HOUSE_RULES),),
-        text_only=True,
+        expected_phrases=("where is my order one two three four",),
     )
 
 

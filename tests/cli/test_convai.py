@@ -42,8 +42,17 @@ def test_the_demo_authors_talks_tabulates_and_reports(demo: tuple[Path, str]) ->
     folder, said = demo
     assert "order_status" in said
     assert "offline rules, not a language model" in said
-    assert {path.name for path in (folder / "out").iterdir()} >= {"report.html", "turns.parquet", "latency.png"}
+    left = {path.name for path in (folder / "out").iterdir()}
+    assert left >= {"report.html", "turns.parquet", "latency.png"}
+    assert left >= {"comparison.html", "comparison_differences.png", "comparison_flips.png", "comparison.convai"}
     assert str((folder / "out" / "report.html").resolve()) in said
+
+
+def test_the_demo_talks_by_voice_and_compares_two_variants(demo: tuple[Path, str]) -> None:
+    folder, said = demo
+    assert "where is my order one two three four" in said
+    assert "house rules beats no rules by 58 points" in said
+    assert "<script" not in (folder / "out" / "comparison.html").read_text(encoding="utf-8")
 
 
 def test_the_report_of_the_demo_stands_alone(demo: tuple[Path, str]) -> None:
@@ -63,7 +72,7 @@ def test_what_the_demo_left_is_found_by_the_other_commands(
     assert "order_status" in _convai("agents", "show", "demo").stdout
     assert "Where is my order 1234?" in _convai("transcripts", "--agent", "demo").stdout
     said = _convai("transcripts", "--since", "1d", "--out", "turns.csv", cwd=tmp_path)
-    assert "2 conversations" in said.stdout
+    assert "3 conversations" in said.stdout
     assert "non-existent" in _convai("transcripts", "--out", "nowhere/turns.csv", cwd=tmp_path).stderr
     assert "role" in (tmp_path / "turns.csv").read_text(encoding="utf-8").splitlines()[0]
     talk = _convai("chat", "demo", "--var", "name=Bo", "--json", stdin="Hello\n")
