@@ -57,6 +57,7 @@ def test_a_run_that_was_looked_at_never_shows_an_ordinary_p_value() -> None:
     tied = str(invented(TIED, stop="decided"))
     assert re.match(r"Not decided: after 24 complete scenarios the difference lies within \[-\d+, \d+\] points", tied)
     assert "not decided, p = " in tied
+    assert "the interval of a single variant's success does not" in " ".join(tied.split())
 
 
 def test_one_variant_is_told_with_its_interval() -> None:
@@ -90,6 +91,13 @@ def test_offline_variants_are_badged_in_words() -> None:
     every = both(invented(BETTER, offline=("a", "b")))
     assert all("offline rules, not a language model: all variants" in shown for shown in every)
     assert all("not a language model" not in shown for shown in both(invented(BETTER)))
+
+
+def test_voice_latency_in_simulated_time_is_said_to_be_that() -> None:
+    spoken = {"mode": "voice", "trial": {"voice_to_voice_ms": (400.0,)}}
+    offline = both(invented(BETTER, offline=("a",), **spoken))
+    assert all("in simulated time, in which they answer at once" in " ".join(shown.split()) for shown in offline)
+    assert all("simulated time" not in shown for shown in both(invented(BETTER, **spoken)))
 
 
 def test_notes_prices_and_failures_of_others_are_said() -> None:
