@@ -43,8 +43,9 @@ from convai_lab import settings
 from convai_lab.clock import running_virtual_clock
 from convai_lab.errors import CassetteMissError, ConvaiLabError, InvalidValueError, ProviderError
 from convai_lab.providers.base import LLM
-from convai_lab.providers.cassette_file import CassetteFile, Contents, Kind, Recording, without_secrets
+from convai_lab.providers.cassette_file import CassetteFile, Contents, Kind, Recording
 from convai_lab.providers.cassette_match import Miss, Shelf, key_of
+from convai_lab.providers.cassette_secrets import without_secrets
 
 if TYPE_CHECKING:
     from convai_lab.providers.cassette_llm import CassetteLLM

@@ -6,7 +6,7 @@ from typing import Any
 
 from convai_lab import errors
 from convai_lab.errors import ConvaiLabError, InvalidValueError
-from convai_lab.providers.cassette_file import clean_text
+from convai_lab.providers.cassette_secrets import clean_text
 
 _LISTS = (list, tuple)
 

@@ -18,12 +18,10 @@ Secrets are removed before anything is written: known keys, what looks like one,
 from __future__ import annotations
 
 import contextlib
-import functools
 import gzip
 import hashlib
 import json
 import os
-import re
 import threading
 import uuid
 import zlib
@@ -33,32 +31,17 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 from convai_lab.errors import InvalidValueError, StorageError
-from convai_lab.settings import STARS, scrub
+from convai_lab.providers.cassette_secrets import SOUND, without_secrets
 
 FORMAT = 1
 LONGEST_LINE_BYTES = 64 << 20
 LARGEST_FILE_BYTES = 2 << 30
-DEEPEST_JSON = 100
 MOST_NOTES = 20
 
 Kind = Literal["llm", "asr", "tts", "tool", "engine"]
 KINDS: tuple[Kind, ...] = ("llm", "asr", "tts", "tool", "engine")
 LISTED_PARTS = ("messages", "tools")
-"""The fields of a request whose elements are parts."""
-SOUND = "audio"
-"""The field of an answer that is a part."""
-
-_NAMES_OF_SECRETS = (
-    r"authorization|(?:x[-_]|xi[-_])?api[-_]?key|secret|passw(?:or)?d|cookie|(?:access|auth|bearer)[-_]?token"
-)
-_SECRET_NAME = re.compile(rf"^(?:.*[-_.])?(?:{_NAMES_OF_SECRETS}|token)$", re.IGNORECASE)
-_SECRET_TEXT = re.compile(
-    rf"""(?P<name>\b(?:[\w-]*[-_])?(?:{_NAMES_OF_SECRETS})\\?["']?\s*[:=]\s*\\?["']?)"""
-    r"""(?P<value>(?:(?:bearer|basic|token)\s+)?[^\s"'\\,;&<>{}]{6,})""",
-    re.IGNORECASE,
-)
-_BEARER = re.compile(r"(?P<name>\b(?:bearer|basic)\s+)(?P<value>[\w.~+/-]{12,}=*)", re.IGNORECASE)
-_IN_ADDRESS = re.compile(r"(?P<name>://[^\s/:@]{0,100}:)(?P<value>[^\s/@]{1,200})(?=@)")
+"""The fields of a request whose elements are parts; so is the sound of an answer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -323,37 +306,6 @@ def name_of(value: Any) -> str:
     """Return the name of a part or a request: a hash of its content."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()
-
-
-def without_secrets(value: Any, *, name: str = "", depth: int = 0) -> Any:
-    """Return plain JSON without secrets: those known, those that look like one, those named like one."""
-    if isinstance(value, str):
-        if name == SOUND:
-            return value
-        return STARS if value and _SECRET_NAME.match(name) else clean_text(value)
-    if depth > DEEPEST_JSON:
-        return None
-    if isinstance(value, Mapping):
-        return {
-            clean_text(str(key)): without_secrets(inner, name=str(key), depth=depth + 1) for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [
-            without_secrets(inner, name=name if _SECRET_NAME.match(name) else "", depth=depth + 1) for inner in value
-        ]
-    return value if isinstance(value, int | float | bool | None) else clean_text(str(value))
-
-
-def clean_text(text: str) -> str:
-    """Return a text without secrets."""
-    return _without_named(scrub(text))
-
-
-@functools.lru_cache(maxsize=4096)
-def _without_named(text: str) -> str:
-    for pattern in (_SECRET_TEXT, _BEARER, _IN_ADDRESS):
-        text = pattern.sub(rf"\g<name>{STARS}", text)
-    return text
 
 
 def _taken_apart(request: Any, answer: Any, parts: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -14,7 +14,7 @@ from convai_lab.conversations.turn import ToolCall
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.providers.base import LLM, ChatMessage, ChatRequest, Done, FinishReason, LLMEvent, TextDelta, Usage
 from convai_lab.providers.cassette_error import error_from_plain, error_to_plain
-from convai_lab.providers.cassette_file import clean_text
+from convai_lab.providers.cassette_secrets import clean_text
 from convai_lab.providers.usage import count
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ from convai_lab.providers.base import (
     WordTime,
 )
 from convai_lab.providers.cassette_error import error_from_plain, error_to_plain
-from convai_lab.providers.cassette_file import SOUND, Recording, name_of
+from convai_lab.providers.cassette_file import Recording, name_of
+from convai_lab.providers.cassette_secrets import SOUND
 
 if TYPE_CHECKING:
     from convai_lab.providers.cassette import Cassette

@@ -21,7 +21,8 @@ from convai_lab.errors import CassetteMissError, ConvaiLabError, InvalidValueErr
 from convai_lab.providers import cassette_file
 from convai_lab.providers.base import ChatMessage, ChatRequest, LLMEvent, TextDelta
 from convai_lab.providers.cassette import Cassette, as_cassette, plain
-from convai_lab.providers.cassette_file import CassetteFile, Recording, clean_text, without_secrets
+from convai_lab.providers.cassette_file import CassetteFile, Recording
+from convai_lab.providers.cassette_secrets import DEEPEST_JSON, clean_text, without_secrets
 from convai_lab.settings import STARS, Secret
 from convai_lab.testing.fake_llm import FakeLLM, Reply
 
@@ -276,7 +277,7 @@ def test_deep_and_odd_values_are_written_as_far_as_they_go(path: Path) -> None:
     deep: Any = "bottom"
     for _ in range(300):
         deep = {"a": deep}
-    assert json.dumps(without_secrets(deep)).count("a") <= cassette_file.DEEPEST_JSON + 2
+    assert json.dumps(without_secrets(deep)).count("a") <= DEEPEST_JSON + 2
     file = CassetteFile(path)
     file.add(Recording("tool", {"name": "t", "arguments": {"x": "\udc80\u2028\n"}}, {"value": None}))
     assert file.read().recordings[0].request["arguments"] == {"x": "\udc80\u2028\n"}
