@@ -15,6 +15,7 @@ from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConvaiLabError
 from convai_lab.notebook import panel_words
+from convai_lab.notebook.display import Picture
 from convai_lab.notebook.panel_media import FOLDER, PanelMedia, close_widget, hear_beside_cells
 from convai_lab.notebook.panel_transcript import LastingTranscript
 from convai_lab.workspace import events, live_events
@@ -51,6 +52,7 @@ class SessionPanel(anywidget.AnyWidget):
         self._has_appeared = self._is_over = False
         self._transcript: LastingTranscript | None = None
         self._last_work: Any = None
+        self._shown: Any = None
         super().__init__(
             agent=panel_words.agent_label(session.agent),
             media=PanelMedia(session.media, self._page_told),
@@ -66,7 +68,7 @@ class SessionPanel(anywidget.AnyWidget):
         """Show the panel and, below it, the transcript that lasts, in the running cell."""
         from IPython.display import display
 
-        display(self)
+        self._shown = display(self, display_id=True)
         self._transcript = LastingTranscript(self.session.conversation)
         loop = background.loop()
         loop.call_soon_threadsafe(loop.call_later, PANEL_APPEARS_WITHIN_SECS, self._look_whether_it_appeared)
@@ -77,12 +79,14 @@ class SessionPanel(anywidget.AnyWidget):
         self.remove()
 
     def remove(self) -> None:
-        """Take the panel away; the transcript stays."""
+        """Take the panel away, also from the saved notebook; the transcript stays."""
         self._is_over = True
         self._unsubscribe()
         if self.media is not None:
             self.media.shut()
         close_widget(self)
+        if self._shown is not None:
+            self._shown.update(Picture("", ""))
 
     # What happens in the session
 
