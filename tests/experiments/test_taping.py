@@ -11,6 +11,8 @@ import pytest
 from convai_lab.agents.agent import Agent
 from convai_lab.errors import CassetteMissError, InvalidValueError, StorageError
 from convai_lab.experiments.comparison import Comparison
+from convai_lab.experiments.taping import open_cassette
+from convai_lab.experiments.variant import Variant
 from convai_lab.providers.cassette import Cassette
 from convai_lab.testing.fake_llm import Reply
 from convai_lab.testing.fake_vendors import FakeVendor
@@ -197,3 +199,25 @@ def test_tools_of_python_answer_from_the_cassette(
     again = run(with_tool, CASES, cassette=Cassette(path), journal=tmp_path / "two")
     assert len(ran) == 3
     assert facts_of(again) == facts_of(live)
+
+
+def test_calls_by_voice_are_recorded_and_held_again(
+    agent: Agent, vendor: FakeVendor, run: Run, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.answer(lambda _: Reply(["It ", "shipped."], delay_secs=0.05))  # type: ignore[attr-defined]
+    live = run(agent, CASES[:1], mode="voice", cassette=f"{path}:record", journal=tmp_path / "one")
+    lose_the_vendor(vendor, monkeypatch)
+    again = run(agent, CASES[:1], mode="voice", cassette=path, journal=tmp_path / "two")
+    assert live.trials[0].success
+    assert facts_of(again) == facts_of(live)
+    assert again.trials[0].ttft_ms == live.trials[0].ttft_ms
+    assert again.trials[0].voice_to_voice_ms == live.trials[0].voice_to_voice_ms
+    assert len(again.trials[0].voice_to_voice_ms) > 0
+
+
+def test_a_cluster_and_agents_elsewhere_are_refused(agent: Agent, path: Path) -> None:
+    here, there = Variant("here", agent), Variant("there", agent, platform="elevenlabs")
+    with pytest.raises(InvalidValueError, match="cassette: there answers on another platform"):
+        open_cassette(f"{path}:record", [here, there], "local")
+    with pytest.raises(InvalidValueError, match="cassette: is recorded and replayed in one process only"):
+        open_cassette(f"{path}:record", [here], object())
