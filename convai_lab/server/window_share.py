@@ -28,7 +28,8 @@ from convai_lab.server.window_view import OWNER_LEFT, WindowView
 MAX_LETTERS = 20_000
 DRAIN_SECS = 5.0
 OWNER_FRAMES = ('{"type":"live_window', '{"type": "live_window', '{"type":"live_printed', '{"type": "live_printed')
-END = "window_end"
+TOLD_FIRST = ("conversation_initiation_metadata", "live_engines")
+END = '{"type":"window_end"'
 ENDED_IN_PAGE = "the session was ended in its page"
 BEHIND = "the page did not keep up"
 
@@ -69,6 +70,7 @@ class WindowShare:
         self._news, self._over = asyncio.Event(), asyncio.Event()
         self._has_page = self._left = False
         self._rate_hz = 16000
+        self._before: list[Event] = []
         self._answers: set[asyncio.Task[None]] = set()
         outbox.share = self
 
@@ -117,6 +119,8 @@ class WindowShare:
         number = version if isinstance(version, int) else None
         agent_id = str(body.get("agent_id") or "")
         self._view = WindowView(self._clock, agent=agent, agent_id=agent_id, version=number, platform=platform)
+        for event in self._before:
+            self._view.hear(event)
         token = self._links.new_link(self)
         answer = asyncio.get_running_loop().create_task(
             self._outbox.send({"type": "live_window_ready", "token": token})
@@ -129,12 +133,14 @@ class WindowShare:
 
     def show(self, event: Event) -> None:
         """Show the page what happened; its token is nothing to be shown."""
-        if self._view is None or event["type"] == "live_window_ready":
-            return
         if event["type"] == "conversation_initiation_metadata":
             told = event["conversation_initiation_metadata_event"].get("agent_output_audio_format", "")
             rate = str(told).removeprefix("pcm_")
             self._rate_hz = int(rate) if rate.isdigit() else self._rate_hz
+        if self._view is None and event["type"] in TOLD_FIRST:
+            self._before.append(event)
+        if self._view is None or event["type"] == "live_window_ready":
+            return
         if event["type"] == "audio":
             sound = event["audio_event"]
             self._tell({"audio": sound["audio_base_64"], "id": sound["event_id"], "rate": self._rate_hz})
@@ -224,7 +230,7 @@ class WindowShare:
 
     def _read_page(self, text: str | None) -> Any:
         """Return what a page may say; anything else of a session's messages is none of its business."""
-        if text is not None and text.startswith('{"type":"window_end"'):
+        if text is not None and text.startswith(END):
             return Gone(NORMAL)
         message = self._read(text)
         match message:

@@ -133,9 +133,9 @@ class WindowView:
         self._generated = ("" if part.get("type") == "start" else self._generated) + str(part.get("text") or "")
         return {"partial": text_view(f"agent: {self._generated}")} if self._generated else {}
 
-    def _response(self, event: Event) -> dict[str, Any]:
-        self._generated = str(_inner(event, "agent_response_event").get("agent_response") or "")
-        return {"partial": text_view(f"agent: {self._generated}")}
+    def _response(self, _: Event) -> dict[str, Any]:
+        self._generated = ""
+        return {"partial": ""}
 
     def _turn(self, event: Event) -> dict[str, Any]:
         index, turn = event.get("index"), turn_from_wire(_inner(event, "turn"))
@@ -161,6 +161,7 @@ class WindowView:
         return {"problem": _problem(str(_inner(event, "error_event").get("message") or ""), "")}
 
     def _facts(self) -> dict[str, Any]:
+        record = self._conversation
         names = {part: words.clean(str(self._engines.get(part) or ""))[:NAME_CHARS] for part in ("llm", "asr", "tts")}
         facts = [
             ["platform", words.clean(self._platform)],
@@ -168,7 +169,7 @@ class WindowView:
             ["hears with", names["asr"] or NOT_KNOWN],
             ["speaks with", names["tts"] or NOT_KNOWN],
             ["sound", SOUND.get(self._kind, "not chosen yet")],
-            ["cost", words.cost(self._conversation).removeprefix("cost ")],
+            ["cost", words.cost(record).removeprefix("cost ") if record.turns else "none yet"],
         ]
         return {"facts": facts}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 from dataclasses import dataclass, field
+from typing import Any
 
 from convai_lab.errors import ConversationClosedError
 from convai_lab.workspace.live_events import LiveEvent, StateChanged, ToolPrinted, WindowReady
@@ -29,13 +30,17 @@ def opened_window(session: LiveSession, platform_url: str) -> Window:
         ConversationClosedError: The session ended before there was a page, or the platform has none.
     """
     ready: concurrent.futures.Future[str] = concurrent.futures.Future()
+    waiting: concurrent.futures.Future[None] = concurrent.futures.Future()
 
     def hear(event: LiveEvent) -> None:
         match event:
             case WindowReady(token=token):
                 _settle(ready, token)
+            case StateChanged(state="connecting"):  # agent, model and variables are fine
+                _settle(waiting, None)
             case StateChanged(state="ended", reason=reason):
-                _settle(ready, ConversationClosedError(f"there is no page to talk in: {reason}"))
+                for future in (ready, waiting):
+                    _settle(future, ConversationClosedError(f"there is no page to talk in: {reason}"))
             case ToolPrinted(name=name, text=text):
                 session.post({"type": "live_printed", "name": name, "text": text})
 
@@ -44,6 +49,7 @@ def opened_window(session: LiveSession, platform_url: str) -> Window:
     who = {"agent": agent.name, "agent_id": agent.id, "version": agent.version, "platform": session.platform}
     session.post({"type": "live_window", **who})
     try:
+        waiting.result(READY_SECS)
         token = ready.result(READY_SECS)
     except concurrent.futures.TimeoutError:
         session.end()
@@ -54,9 +60,9 @@ def opened_window(session: LiveSession, platform_url: str) -> Window:
     return Window(f"{platform_url.rstrip('/')}{PAGE_PATH}#{token}", session)
 
 
-def _settle(ready: concurrent.futures.Future[str], outcome: str | Exception) -> None:
+def _settle(future: concurrent.futures.Future[Any], outcome: object) -> None:
     with contextlib.suppress(concurrent.futures.InvalidStateError):  # it was told already
-        if isinstance(outcome, str):
-            ready.set_result(outcome)
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
         else:
-            ready.set_exception(outcome)
+            future.set_result(outcome)

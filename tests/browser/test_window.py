@@ -152,6 +152,8 @@ def test_an_order_spoken_into_the_browsers_microphone_is_answered_and_the_answer
     talking.press("End")
     talking.until("Ended by you")
     assert talking.turns()[1][1] in talking.text(), "what was said stays"
+    assert talking.window.session.conversation_id in talking.text()
+    assert talking.page.get_by_role("button", name="Remove panel").count() == 0
     assert talking.window.session.wait(10).status == "done"
     assert "#" not in talking.page.url, "the token is in the address no more"
     assert talking.console == []

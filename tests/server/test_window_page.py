@@ -69,7 +69,7 @@ def page_token(platform: StubPlatform, window: Window) -> str:
 
 def socket(platform: StubPlatform, **headers: str) -> connect:
     url = platform.url.replace("http", "ws", 1) + "/window/socket"
-    return connect(url, additional_headers={"origin": platform.url, **headers})
+    return connect(url, additional_headers={"origin": platform.url, **headers}, max_queue=None)
 
 
 async def entered(platform: StubPlatform, window: Window, page: ClientConnection) -> dict[str, Any]:
@@ -291,6 +291,8 @@ async def test_a_page_talks_is_heard_and_ends_and_the_notebook_has_the_conversat
             await shown.until(page, lambda s: s.values["finished"])
     assert shown.values["status"] == {"state": "ended", "words": "Ended by you"}
     assert EVIL in json.loads(shown.values["finished"]["test"])[0]["opening"]
+    assert shown.values["finished"]["id"] == window.session.conversation_id != ""
+    assert shown.values["partial"] == ""
     record = await asyncio.to_thread(window.session.wait, 10)
     assert [turn.text for turn in record.turns] == ["Hello there.", EVIL, "All right."]
     assert window.session.end_reason == "the session was ended in its page"
