@@ -188,6 +188,17 @@ def agent_from_wire(doc: Mapping[str, Any]) -> Agent:
     return with_absent_fields(made, absent)
 
 
+def is_agent_document(written: object) -> bool:
+    """Say whether something read from a file is an agent as the platform writes it, and not our own shorter form."""
+    return isinstance(written, Mapping) and "conversation_config" in written
+
+
+def tools_to_wire(agent: Agent) -> list[dict[str, Any]]:
+    """Return the agent's tools as they stand in its body."""
+    tools: list[dict[str, Any]] = agent_to_wire(agent)["conversation_config"]["agent"]["prompt"].get("tools", [])
+    return tools
+
+
 def _split(path: str) -> tuple[str, ...]:
     return tuple(path.split("."))
 

@@ -75,7 +75,7 @@ def read_agent(path: str | Path) -> Agent:
     Raises:
         InvalidValueError: There is no such file, or it holds no agent; names the field.
     """
-    from convai_lab.agents.wire_format import agent_from_wire
+    from convai_lab.agents.wire_format import agent_from_wire, is_agent_document
     from convai_lab.simulation.scenario_source import agent_of
     from convai_lab.simulation.scenario_text import read_rows
 
@@ -83,7 +83,7 @@ def read_agent(path: str | Path) -> Agent:
     if file.suffix.lower() not in (".json", ".yaml", ".yml"):
         raise InvalidValueError(f"an agent's file ends in .yaml or .json, not {str(path)!r}", field="agent")
     written = read_rows(file)
-    if isinstance(written, Mapping) and "conversation_config" in written:
+    if is_agent_document(written):
         return agent_from_wire(json.loads(json.dumps(written)))
     if isinstance(written, Mapping) and set(written) <= {"agent", "scenarios"}:
         written = written.get("agent")

@@ -10,12 +10,12 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.wire_format import agent_to_wire
+from convai_lab.agents.wire_format import tools_to_wire
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.spending import price
 from convai_lab.providers.base import LLM, Usage
@@ -219,8 +219,7 @@ def _tokens(text: str) -> float:
 def _tools_tokens(agent: Agent) -> float:
     if not agent.tools:
         return 0.0
-    wire: Any = agent_to_wire(agent)["conversation_config"]["agent"]["prompt"].get("tools", [])
-    return _tokens(json.dumps(wire, default=str)) / 2
+    return _tokens(json.dumps(tools_to_wire(agent), default=str)) / 2
 
 
 def _range(span: Span) -> str:
