@@ -43,7 +43,7 @@ OnPage = Callable[[str, Mapping[str, Any]], None]
 class PanelMedia(anywidget.AnyWidget):
     """The page's end of the sound of one session; `shut` takes everything away that was made for it."""
 
-    _esm = FOLDER / "panel_media.js"
+    _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_paths.js", "panel_media.js"))
     camera = traitlets.Instance(ipywebrtc.CameraStream).tag(sync=True, **widget_serialization)
     room = traitlets.Instance(ipywebrtc.WebRTCRoom).tag(sync=True, **widget_serialization)
     recorder = traitlets.Instance(ipywebrtc.AudioRecorder).tag(sync=True, **widget_serialization)

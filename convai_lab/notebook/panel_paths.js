@@ -1,0 +1,261 @@
+// The paths that sound can take in a page: the microphone, the browser's call, the notebook's channel, clips.
+//
+// `panel_media.js`, which chooses between them, is put behind this file: a widget is one module.
+
+const FRAME_MS = 60;
+const BUFFER_TARGET_MS = 20;
+
+const PROBLEMS = {
+  NotAllowedError: "refused",
+  SecurityError: "refused",
+  NotFoundError: "no_device",
+  OverconstrainedError: "no_device",
+  NotReadableError: "device_busy",
+  AbortError: "device_busy",
+};
+
+const after = (ms) => new Promise((done) => setTimeout(done, ms));
+
+class Problem extends Error {
+  constructor(code, detail) {
+    super(detail || code);
+    this.code = code;
+  }
+}
+
+/** The microphone: ipywebrtc's CameraStream owns it; without that extension, the page itself does. */
+class Microphone {
+  constructor(model) {
+    this.model = model;
+    this.isMuted = false;
+    this.stream = null;
+  }
+
+  async open() {
+    if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) throw new Problem("insecure");
+    const camera = await this.widget("camera");
+    this.hasExtension = typeof camera?.captureStream === "function";
+    try {
+      this.stream = await (this.hasExtension ? camera.captureStream() : this.capture());
+    } catch (error) {
+      if (camera) camera.cameraStream = null; // it remembers a refusal for ever
+      throw new Problem(PROBLEMS[error.name] ?? "microphone", `${error.name}: ${error.message}`);
+    }
+    this.mute(this.isMuted);
+    return this.stream;
+  }
+
+  async widget(name) {
+    try {
+      return await this.model.widget_manager.get_model(this.model.get(name).replace("IPY_MODEL_", ""));
+    } catch {
+      return null;
+    }
+  }
+
+  capture() {
+    return navigator.mediaDevices.getUserMedia(this.model.get("constraints"));
+  }
+
+  async use(deviceId) {
+    const constraints = structuredClone(this.model.get("constraints"));
+    constraints.audio.deviceId = { exact: deviceId };
+    this.model.set("constraints", constraints);
+    const camera = await this.widget("camera");
+    this.close();
+    if (this.hasExtension) {
+      camera.set("constraints", constraints);
+      camera.cameraStream = null;
+    }
+    return this.open();
+  }
+
+  mute(on) {
+    this.isMuted = on;
+    this.stream?.getAudioTracks().forEach((track) => (track.enabled = !on));
+  }
+
+  async devices() {
+    const found = await navigator.mediaDevices.enumerateDevices();
+    return found.filter((d) => d.kind === "audioinput").map((d, i) => ({ id: d.deviceId, label: d.label || `microphone ${i + 1}` }));
+  }
+
+  close() {
+    this.stream?.getTracks().forEach((track) => track.stop());
+    this.stream = null;
+  }
+}
+
+/** The browser's own call: ipywebrtc's room and peer, with signalling through the kernel to the platform. */
+class Call {
+  constructor(room, send, heard) {
+    this.room = room;
+    this.heard = heard;
+    this.sink = new Audio();
+    this.sink.autoplay = true;
+    this.members = new Set();
+    room.room_msg_send = (message) => send({ event: "signal", message: JSON.parse(JSON.stringify(message)) });
+    this.rang = new Promise((done) => (this.ring = done));
+    this.connected = new Promise((done, fail) => {
+      this.accept = done;
+      this.reject = fail;
+    });
+    this.connected.catch(() => {}); // whoever waits hears of it; nobody may wait any more
+  }
+
+  async take(message) {
+    if (message.type === "join") this.begin(message.room_id);
+    this.room.on_room_msg(message);
+    if (message.type === "join") await this.follow(message.room_id);
+  }
+
+  begin(member) {
+    this.members.add(member);
+    this.ring(); // whoever waits for the platform may now wait for the call
+  }
+
+  async follow(member) {
+    const peer = await this.room.peers[member];
+    const pc = (this.pc = peer.pc);
+    pc.addEventListener("track", ({ track }) => track.kind === "audio" && this.play(track));
+    pc.addEventListener("connectionstatechange", () => {
+      if (pc.connectionState === "connected") this.accept();
+      if (["failed", "closed"].includes(pc.connectionState)) this.lost?.();
+      if (pc.connectionState === "failed") this.reject(new Problem("no_call"));
+    });
+  }
+
+  /** A sink must be there at once: without one the browser piles up a second of sound. */
+  play(track) {
+    const receiver = this.pc.getReceivers().find((r) => r.track === track);
+    if (receiver && "jitterBufferTarget" in receiver) receiver.jitterBufferTarget = BUFFER_TARGET_MS;
+    const stream = new MediaStream([track]);
+    this.sink.srcObject = stream;
+    this.sink.play().catch(() => {}); // silent until the first click in the page
+    this.heard(stream);
+  }
+
+  /** Return how long sound waits between the platform and the loudspeaker, in milliseconds, of late; null: unknown. */
+  async delay() {
+    const report = [...(await this.pc.getStats()).values()];
+    const sound = report.find((entry) => entry.type === "inbound-rtp" && entry.kind === "audio");
+    const pair = report.find((entry) => entry.type === "candidate-pair" && entry.nominated);
+    const { jitterBufferDelay: waited = 0, jitterBufferEmittedCount: played = 0 } = sound ?? {};
+    const before = this.played ?? { waited: 0, played: 0 };
+    this.played = { waited, played };
+    if (played <= before.played) return null;
+    const buffered = (waited - before.waited) / (played - before.played);
+    return 1000 * (buffered + (pair?.currentRoundTripTime ?? 0));
+  }
+
+  replace(stream) {
+    const sender = this.pc?.getSenders().find((s) => s.track?.kind === "audio");
+    return sender?.replaceTrack(stream.getAudioTracks()[0]);
+  }
+
+  /** Return the ids of the widgets that ipywebrtc made for the call, which the kernel is to close; silence them. */
+  async made() {
+    const isHeard = this.sink.srcObject !== null; // then ipywebrtc makes a stream too, sooner or later
+    const peers = (await Promise.all([...this.members].map((member) => this.room.peers[member]))).filter(Boolean);
+    for (let i = 0; i < 20 && isHeard && peers.some((peer) => !peer.get("stream_remote")); i++) await after(25);
+    const widgets = peers.flatMap((peer) => [peer, peer.get("stream_remote")]).filter(Boolean);
+    const isHere = (widget) => typeof widget !== "string"; // what came back from the kernel is a name only
+    [this.room, ...widgets].filter(isHere).forEach((widget) => (widget.save_changes = () => {}));
+    return widgets.map((widget) => (isHere(widget) ? widget.model_id : widget.replace("IPY_MODEL_", "")));
+  }
+
+  close() {
+    this.lost = null;
+    this.room.room_msg_send = () => {};
+    this.pc?.close();
+    this.reject(new Problem("closed"));
+    this.sink.pause();
+    this.sink.srcObject = null;
+  }
+}
+
+/** The notebook's own channel: frames of 60 ms up, a queue down; nothing but the audio thread touches the sound. */
+class Channel {
+  constructor(context, worklet, send) {
+    Object.assign(this, { context, worklet, send, flushed: -1 });
+  }
+
+  async open() {
+    const url = URL.createObjectURL(new Blob([this.worklet], { type: "text/javascript" }));
+    await this.context.audioWorklet.addModule(url).finally(() => URL.revokeObjectURL(url));
+    this.player = new AudioWorkletNode(this.context, "convai-player", { outputChannelCount: [1] });
+    this.player.connect(this.context.destination);
+  }
+
+  record(stream) {
+    this.stopRecording();
+    const rate = this.context.sampleRate;
+    const processorOptions = { samples: Math.round((rate * FRAME_MS) / 1000) };
+    this.microphone = new AudioWorkletNode(this.context, "convai-microphone", { processorOptions });
+    this.microphone.port.onmessage = ({ data }) => this.send({ event: "pcm", rate }, [data]);
+    this.source = this.context.createMediaStreamSource(stream);
+    this.source.connect(this.microphone);
+  }
+
+  stopRecording() {
+    this.source?.disconnect();
+    if (this.microphone) this.microphone.port.onmessage = null;
+    this.source = this.microphone = null;
+  }
+
+  play(message, bytes) {
+    if (message.event_id <= this.flushed) return;
+    const pcm = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.byteLength);
+    this.player?.port.postMessage({ pcm, rate: message.rate }, [pcm]);
+  }
+
+  flush(eventId) {
+    this.flushed = Math.max(this.flushed, eventId);
+    this.player?.port.postMessage("flush");
+  }
+
+  close() {
+    this.stopRecording();
+    this.player?.disconnect();
+    this.player = null;
+  }
+}
+
+/** Push-to-talk: ipywebrtc's AudioRecorder takes a clip, and its bytes go to the kernel by themselves. */
+class Clips {
+  constructor(recorder) {
+    this.recorder = recorder;
+  }
+
+  async begin() {
+    if (!MediaRecorder.isTypeSupported("audio/webm")) this.recorder.set("format", "mp4");
+    this.recorder.mediaRecorder = null;
+    this.recorder.set("recording", true);
+    for (let i = 0; i < 50 && this.recorder.mediaRecorder?.state !== "recording"; i++) await after(20);
+  }
+
+  finish() {
+    if (this.recorder.mediaRecorder?.state === "recording") this.recorder.set("recording", false);
+  }
+}
+
+/** How loud a stream (or a node) is, from 0 to 1. */
+class Meter {
+  constructor(context, source) {
+    this.source = source instanceof AudioNode ? source : context.createMediaStreamSource(source);
+    this.analyser = new AnalyserNode(context, { fftSize: 1024 });
+    this.source.connect(this.analyser);
+    this.samples = new Float32Array(this.analyser.fftSize);
+  }
+
+  read() {
+    this.analyser.getFloatTimeDomainData(this.samples);
+    const power = this.samples.reduce((sum, value) => sum + value * value, 0) / this.samples.length;
+    const decibels = 10 * Math.log10(power + 1e-12);
+    return Math.min(1, Math.max(0, (decibels + 60) / 60));
+  }
+
+  close() {
+    this.source.disconnect(this.analyser);
+  }
+}
