@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from convai_lab import background
 from convai_lab.agents.agent import Agent
 from convai_lab.clock import SystemClock, VirtualClock
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.conversations.turn import Turn
+from convai_lab.conversations.turn import Turn, TurnMetrics
 from convai_lab.errors import InvalidValueError, NotFoundError
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.experiments.contenders import find_agent
-from convai_lab.experiments.lineup import UserSpec, model_ref
+from convai_lab.experiments.lineup import SCRIPTED, UserSpec, model_ref
 from convai_lab.experiments.outside import from_outside
 from convai_lab.experiments.plan import agent_mark
 from convai_lab.experiments.progress import OnWaitingThread
+from convai_lab.experiments.variant import OFFLINE
 from convai_lab.providers.base import LLM, ChatRequest, LLMEvent
 from convai_lab.providers.registry import find_llm
 from convai_lab.simulation.faults import Fault
@@ -30,6 +31,8 @@ from convai_lab.simulation.simulated_user import Move, SimulatedUser, find_user
 
 if TYPE_CHECKING:
     from convai_lab.workspace.workspace import Workspace
+
+NOT_MEASURED: dict[str, Any] = {field.name: None for field in fields(TurnMetrics) if field.name.endswith("_ms")}
 
 OnTurn = Callable[[Conversation], object]
 """Is told the conversation whenever somebody has spoken."""
@@ -72,6 +75,16 @@ class Casting:
             raise InvalidValueError(f"must be text or voice, got {self.mode!r}", field="mode")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int):
             raise InvalidValueError(f"must be a whole number, got {self.seed!r}", field="seed")
+
+    @property
+    def speaks_for(self) -> LLM:
+        """The model that speaks for the agent, by its name alone where it is not at hand."""
+        return self.llm if isinstance(self.llm, LLM) else model_ref(self.llm or self.agent.llm or OFFLINE)
+
+    @property
+    def is_invented(self) -> bool:
+        """Say whether rules talk with rules, so that time is invented and all repeats exactly."""
+        return self.speaks_for.is_offline and (self.user is None or self.user in (OFFLINE, SCRIPTED))
 
     @property
     def mark(self) -> str:
@@ -175,6 +188,9 @@ async def asimulation(
     checks = parse_checks(found.checks, f"scenario {found.id}")
     casting = Casting(agent=await _agent(agent, workspace), scenario=found, user=user, llm=llm, seed=seed, mode=mode)
     held = await _held(casting, on_turn)
+    has_real_times = casting.mode == "voice" or not casting.is_invented
+    if not has_real_times:
+        held = replace(held, conversation=_without_times(held.conversation))
     if workspace is not None and workspace.platform == "local":
         await workspace.conversations.akeep([held.conversation])
     costs = (held.conversation.cost_usd, held.simulator_cost_usd)
@@ -183,7 +199,7 @@ async def asimulation(
         scenario=found,
         user=UserSpec(user).name,
         ended_by=held.ended_by,
-        checks=run_checks(checks, held.conversation, tool_state=held.tool_state.state),
+        checks=run_checks(checks, held.conversation, tool_state=held.tool_state.state, has_real_times=has_real_times),
         faults=held.faults,
         cost_usd=None if None in costs else sum(filter(None, costs)),
     )
@@ -226,9 +242,8 @@ async def _agent(given: Agent | str, workspace: Workspace | None) -> Agent:
 async def _held(casting: Casting, on_turn: OnTurn | None) -> SimulatedConversation:
     llm = _llm(casting)
     find_user(casting.user, seed=casting.seed, find_llm=model_ref)  # says early what is wrong with it
-    is_unreal = llm.is_offline and (casting.user is None or casting.user in ("offline", "scripted"))
-    conversation_id = casting.mark if is_unreal else SystemClock().new_id("conv_")
-    if casting.mode == "voice" or is_unreal:
+    conversation_id = casting.mark if casting.is_invented else SystemClock().new_id("conv_")
+    if casting.mode == "voice" or casting.is_invented:
         return await asyncio.to_thread(_in_own_world, casting, llm, on_turn, conversation_id)
     return await run_conversation(
         casting.agent,
@@ -251,6 +266,13 @@ def _in_own_world(casting: Casting, llm: LLM, on_turn: OnTurn | None, conversati
     speaking = llm if llm.is_offline else _Outside(llm, clock)
     options: dict[str, Any] = {"seed": casting.seed, "clock": clock, "conversation_id": conversation_id}
     return clock.run(hold(casting.agent, casting.scenario, llm=speaking, user=user, **options))
+
+
+def _without_times(conversation: Conversation) -> Conversation:
+    """Return a conversation without the times of its replies, which mean nothing where time is invented."""
+    return conversation.with_changes(
+        turns=tuple(turn.with_changes(metrics=replace(turn.metrics, **NOT_MEASURED)) for turn in conversation.turns)
+    )
 
 
 def _llm(casting: Casting) -> LLM:

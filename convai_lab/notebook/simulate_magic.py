@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
+
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConvaiLabError
 from convai_lab.experiments.simulating import simulation
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from convai_lab.experiments.simulating import Simulation
 
 PASSED_ON = ("scenarios", "persona", "user", "llm", "mode", "seed")
+PLAYED = {"offline": "offline rules", "scripted": "a script"}
 HELD = {True: "✓ held", False: "✗ broken", None: "? not known"}
 
 
@@ -43,19 +46,16 @@ def outcome(done: Simulation) -> Picture:
     sentence = f"Scenario {done.scenario.id}: {told_ending(done)}"
     rows = [(HELD[check.passed], check.name, check.why) for check in done.checks]
     rows += [(f"✗ {fault.party}", fault.reason, fault.detail) for fault in done.faults]
-    if not rows:
-        return Picture(table((sentence,), ()), sentence)
     heads = ("outcome", "check", "why")
-    return Picture(
-        table((sentence,), ()) + table(heads, rows),
-        f"{sentence}\n{text_table(heads, rows)}",
-    )
+    below = (table(heads, rows), f"\n{text_table(heads, rows)}") if rows else ("", "")
+    return Picture(Markup("<p>{}</p>{}").format(sentence, below[0]), sentence + below[1])
 
 
 def told_ending(done: Simulation) -> str:
     """Say in one line how it ended, and whether the agent succeeded."""
     outcome = {True: "success", False: "no success", None: "not graded"}[done.success]
-    return f"{outcome}; ended by {done.ended_by.replace('_', ' ')}; the caller was played by {done.user}"
+    caller = PLAYED.get(done.user, done.user)
+    return f"{outcome}; ended by {done.ended_by.replace('_', ' ')}; the caller was played by {caller}"
 
 
 def _scenario(arguments: Arguments) -> Any:
