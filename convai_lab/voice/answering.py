@@ -32,8 +32,9 @@ LOW_CONFIDENCE = 0.5
 LOW_CONFIDENCE_MARK = "low_confidence"
 """Marks a user's turn of which the recogniser was not sure."""
 
-PAUSES_TO_SPEAK = 3
-"""So often others may run before the first sound is out: the voice begins, and the transport sends."""
+PAUSES_TO_SPEAK = 12
+"""So often others may run once a first sentence is there: its voice begins, the transport sends it, and other sessions
+come to their first sentence, before the rest of the text is read and recorded."""
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
@@ -51,7 +52,7 @@ class Answer:
     is_cut: bool = False
     skipped: bool = False
     turns_before: int = 0
-    pauses: int = 0
+    has_paused: bool = False
     task: asyncio.Task[None] | None = None
 
     @property
@@ -227,9 +228,10 @@ class Answering:
 
     async def _let_speak(self, answer: Answer) -> None:
         """Let the first sentence be spoken before the rest of the text is read: it is all there at once, sometimes."""
-        speech = answer.speech
-        if speech is not None and speech.first_sentence_at is not None and answer.pauses < PAUSES_TO_SPEAK:
-            answer.pauses += 1
+        if answer.has_paused or answer.speech is None or answer.speech.first_sentence_at is None:
+            return
+        answer.has_paused = True
+        for _ in range(PAUSES_TO_SPEAK):
             await asyncio.sleep(0)
 
     def _take(self, event: replies.ReplyEvent, answer: Answer) -> None:
