@@ -13,6 +13,7 @@ from ipywidgets import widget_serialization
 
 from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn_view import newest_turns
 from convai_lab.errors import ConvaiLabError
 from convai_lab.notebook import panel_words
 from convai_lab.notebook.display import Picture
@@ -148,8 +149,7 @@ class SessionPanel(anywidget.AnyWidget):
 
     def _show_turns(self, conversation: Conversation | None = None, *, final: bool = False) -> None:
         said = conversation or self.session.conversation
-        first = max(0, len(said.turns) - panel_words.TURNS_SHOWN)
-        self.turns = [panel_words.turn_view(said, index) for index in range(first, len(said.turns))]
+        self.turns = newest_turns(said)
         self.agent = panel_words.agent_label(self.session.agent)
         self._show_facts()
         if self._transcript is not None:

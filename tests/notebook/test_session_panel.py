@@ -11,6 +11,7 @@ from ipywidgets import Widget
 from ipywidgets.widgets import widget as widgets_alive
 
 from convai_lab.agents.agent import Agent
+from convai_lab.conversations import turn_view
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn, TurnMetrics
 from convai_lab.notebook import panel_words
@@ -306,11 +307,9 @@ def test_the_transcript_is_folded_while_the_panel_shows_the_same_and_open_at_the
 
 
 def test_the_largest_stage_is_named_only_when_it_was_measured() -> None:
-    assert panel_words.largest_stage(TurnMetrics()) is None
-    assert panel_words.latency(Turn(role="agent")) == ""
-    assert (
-        panel_words.latency(Turn(role="agent", metrics=TurnMetrics(voice_to_voice_ms=900))) == "answered after 900 ms"
-    )
+    assert turn_view.largest_stage(TurnMetrics()) is None
+    assert turn_view.latency(Turn(role="agent")) == ""
+    assert turn_view.latency(Turn(role="agent", metrics=TurnMetrics(voice_to_voice_ms=900))) == "answered after 900 ms"
 
 
 def test_code_to_copy_keeps_one_line_a_message_and_quotes_what_needs_it() -> None:
@@ -321,4 +320,4 @@ def test_code_to_copy_keeps_one_line_a_message_and_quotes_what_needs_it() -> Non
         variables={"name": "Ada Lovelace"},
         turns=(Turn(role="user", text="one\ntwo"), Turn(role="agent", text="hi"), Turn(role="user", text="three")),
     )
-    assert panel_words.as_code(conversation) == "%%chat 'order desk' --var name='Ada Lovelace'\none two\nthree"
+    assert turn_view.as_code(conversation) == "%%chat 'order desk' --var name='Ada Lovelace'\none two\nthree"
