@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
+from websockets.sync.client import connect
 
 from convai_lab.agents.agent import Agent
 from convai_lab.cli.main import main
@@ -66,7 +70,9 @@ def test_json_is_for_programs(platform: StubPlatform, tmp_path: Path, capsys: py
 @pytest.mark.parametrize(
     ("arguments", "code", "why"),
     [
-        ((), 2, "--audio"),
+        ((), 2, "--audio FILE or --window"),
+        (("--audio", "IN", "--window"), 2, "--audio FILE or --window"),
+        (("--window", "--out", "call.wav"), 2, "--out goes with --audio"),
         (("--audio", "nowhere.wav"), 1, "nowhere.wav"),
         (("--audio", "IN", "--out", "call.mp3"), 1, "call.wav"),
         (("--audio", "IN", "--var", "name"), 1, "NAME=VALUE"),
@@ -87,3 +93,28 @@ def test_what_cannot_be_held_is_one_sentence(
     printed = capsys.readouterr().err
     assert why in printed
     assert "Traceback" not in printed
+
+
+def test_a_page_is_offered_and_what_was_said_there_is_printed(
+    platform: StubPlatform, capsys: pytest.CaptureFixture[str]
+) -> None:
+    codes: queue.SimpleQueue[int] = queue.SimpleQueue()
+    arguments = ("talk", "support", "--window", "--var", "name=Ada", "--platform", platform.url)
+    command = threading.Thread(target=lambda: codes.put(run(*arguments)))
+    command.start()
+    said = ""
+    while "/window#" not in said:
+        said += capsys.readouterr().err
+        assert command.is_alive() or "/window#" in said
+    token = said.partition("/window#")[2].split()[0]
+    own = {"origin": platform.url}
+    page_token = httpx.post(f"{platform.url}/window/open", json={"token": token}, headers=own).json()["token"]
+    with connect(platform.url.replace("http", "ws", 1) + "/window/socket", additional_headers=own) as page:
+        page.send(json.dumps({"type": "window", "token": page_token}))
+        page.send(json.dumps({"type": "user_message", "text": "where is it"}))
+        while "It ships tomorrow." not in page.recv(timeout=20):
+            pass
+        page.send('{"type":"window_end"}')
+        command.join(20)
+    assert codes.get(timeout=1) == 0
+    assert "It ships tomorrow." in capsys.readouterr().out
