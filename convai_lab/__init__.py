@@ -13,6 +13,7 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "Agent": "convai_lab.agents.agent",
     "AudioFormat": "convai_lab.voice.audio",
+    "Cassette": "convai_lab.providers.cassette",
     "ClientTool": "convai_lab.agents.tools",
     "Comparison": "convai_lab.experiments.comparison",
     "ConvaiLabError": "convai_lab.errors",
@@ -27,6 +28,7 @@ _PUBLIC = {
     "Recording": "convai_lab.voice.recording",
     "Scenario": "convai_lab.simulation.scenario",
     "Sound": "convai_lab.voice.sound",
+    "SpeechPrices": "convai_lab.providers.repricing",
     "SystemTool": "convai_lab.agents.tools",
     "Turn": "convai_lab.conversations.turn",
     "TurnTaking": "convai_lab.agents.turn_taking",
@@ -34,7 +36,9 @@ _PUBLIC = {
     "WebhookTool": "convai_lab.agents.tools",
     "Workspace": "convai_lab.workspace.workspace",
     "acompare": "convai_lab.experiments.comparison",
+    "areplay": "convai_lab.experiments.replay",
     "compare": "convai_lab.experiments.comparison",
+    "comparison_report": "convai_lab.experiments.report:write_report",
     "connect": "convai_lab.workspace.connect",
     "conversation_audio": "convai_lab.workspace.recordings",
     "conversations_df": "convai_lab.analysis.dataframes",
@@ -46,6 +50,8 @@ _PUBLIC = {
     "plot_timeline": "convai_lab.analysis.plots",
     "plot_waterfall": "convai_lab.analysis.plots",
     "read_wav": "convai_lab.voice.wav",
+    "replay": "convai_lab.experiments.replay",
+    "reprice": "convai_lab.experiments.repricing",
     "sample_conversations": "convai_lab.analysis.samples",
     "score_audit": "convai_lab.evaluation.reliability",
     "template": "convai_lab.agents.templates:from_template",
@@ -59,6 +65,7 @@ _PUBLIC = {
 __all__ = [
     "Agent",
     "AudioFormat",
+    "Cassette",
     "ClientTool",
     "Comparison",
     "ConvaiLabError",
@@ -73,6 +80,7 @@ __all__ = [
     "Recording",
     "Scenario",
     "Sound",
+    "SpeechPrices",
     "SystemTool",
     "Turn",
     "TurnTaking",
@@ -80,7 +88,9 @@ __all__ = [
     "WebhookTool",
     "Workspace",
     "acompare",
+    "areplay",
     "compare",
+    "comparison_report",
     "connect",
     "conversation_audio",
     "conversations_df",
@@ -92,6 +102,8 @@ __all__ = [
     "plot_timeline",
     "plot_waterfall",
     "read_wav",
+    "replay",
+    "reprice",
     "sample_conversations",
     "score_audit",
     "template",
@@ -117,7 +129,12 @@ if TYPE_CHECKING:
     from convai_lab.evaluation.reliability import pass_at_k, pass_hat_k, score_audit
     from convai_lab.experiments.bundle import load
     from convai_lab.experiments.comparison import Comparison, acompare, compare
+    from convai_lab.experiments.replay import areplay, replay
+    from convai_lab.experiments.report import write_report as comparison_report
+    from convai_lab.experiments.repricing import reprice
     from convai_lab.experiments.variant import Variant
+    from convai_lab.providers.cassette import Cassette
+    from convai_lab.providers.repricing import SpeechPrices
     from convai_lab.simulation.persona import Persona
     from convai_lab.simulation.scenario import Scenario, load_scenarios
     from convai_lab.voice.audio import AudioFormat
