@@ -47,7 +47,8 @@ def _sound(given: Any, field: str) -> convai_lab.Sound:
         kind = type(given).__name__
         raise InvalidValueError(f"give the path of a WAV file, its bytes, or a Sound, not {kind}", field=field)
     if len(sound.pcm) < 2:
-        raise InvalidValueError("there is nothing in this sound", field=field)
+        which = f"{given} holds no sound" if isinstance(given, str | os.PathLike) else "there is nothing in this sound"
+        raise InvalidValueError(which, field=field)
     return sound
 
 

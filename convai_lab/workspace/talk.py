@@ -57,10 +57,12 @@ def new_script(
     if out is None:
         return Script(sounds, realtime=realtime)
     target = Path(out).expanduser()
+    if target.is_dir():
+        raise InvalidValueError(f"{target} is a folder: name a file in it, such as {target / 'call.wav'}", field="out")
     if target.suffix.lower() != ".wav":
         raise InvalidValueError(f"is written as WAV: name it {target.stem or 'out'}.wav", field="out")
     place = target if target.exists() else target.parent
-    if target.is_dir() or not place.exists() or not os.access(place, os.W_OK):
+    if not place.exists() or not os.access(place, os.W_OK):
         raise InvalidValueError(f"{target} cannot be written: there is no such folder, or it is closed", field="out")
     return Script(sounds, target, realtime)
 

@@ -193,6 +193,12 @@ def test_what_is_no_sound_is_refused_in_words(audio: Any, why: str) -> None:
         read_sounds(audio)
 
 
+def test_an_empty_file_is_refused_by_its_name(tmp_path: Path) -> None:
+    write_wav(tmp_path / "nothing.wav", Sound(b"", 16000))
+    with pytest.raises(InvalidValueError, match=r"nothing\.wav holds no sound"):
+        read_sounds([tmp_path / "nothing.wav"])
+
+
 def test_wrong_places_and_agents_are_refused_before_the_call(local: Workspace, tmp_path: Path) -> None:
     local.agents.save(Agent(name="typist", text_only=True))
     local.agents.save(Agent(name="mute", client_events=("agent_response",)))
@@ -200,6 +206,7 @@ def test_wrong_places_and_agents_are_refused_before_the_call(local: Workspace, t
     for agent, out, why in (
         ("support", tmp_path / "out.mp3", "name it out.wav"),
         ("support", tmp_path / "no" / "out.wav", "cannot be written"),
+        ("support", tmp_path, "is a folder: name a file in it"),
         ("typist", None, "text_only"),
         ("mute", None, "client_events"),
     ):
