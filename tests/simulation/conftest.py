@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from convai_lab.agents import tools
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool
 from convai_lab.clock import VirtualClock
@@ -19,6 +20,13 @@ ORDER = {"type": "object", "properties": {"order_id": {"type": "string"}}, "requ
 LOOK_UP = ClientTool(name="order_status", description="Look up an order.", parameters=ORDER, response_timeout_secs=5)
 
 Hold = Callable[..., SimulatedConversation]
+
+
+@pytest.fixture(autouse=True)
+def _no_tools(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has defined a tool: those at the top of other test modules do not count here."""
+    monkeypatch.setattr(tools, "_newest", {})
+    monkeypatch.setattr(tools, "_newest_of_function", {})
 
 
 @pytest.fixture
