@@ -133,7 +133,7 @@ def test_an_order_spoken_into_the_browsers_microphone_is_answered_and_the_answer
     open_page: Callable[..., WindowPage], microphone: Path, voices: dict[str, Path]
 ) -> None:
     order = read_wav(voices[ORDER])
-    write_wav(microphone, Sound(bytes(2 * order.rate_hz * 3) + order.pcm, order.rate_hz))
+    write_wav(microphone, Sound(bytes(2 * order.rate_hz * 2) + order.pcm, order.rate_hz))
     talking = open_page()
     talking.page.evaluate("window.speaksIntoPage = false")
     talking.begin()
