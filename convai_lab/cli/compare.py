@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from convai_lab.cli.chat import variable
 from convai_lab.cli.platform import open_platform, platform_option
 from convai_lab.errors import InvalidValueError
 
@@ -62,6 +63,7 @@ RUN_OPTIONS = _options(
     click.option("--baseline", metavar="NAME", help="The variant the others are compared with; the first."),
     click.option("--judge", metavar="A,B", help="Models that decide criteria and expected outcomes."),
     click.option("--simulated-user", metavar="NAME", help="offline (the default), scripted, or a model."),
+    click.option("--var", "pairs", multiple=True, metavar="NAME=VALUE", help="A variable of the prompts."),
     click.option("--max-cost", default="1", show_default=True, metavar="USD", help="Spend at most so much, or none."),
     click.option("--seed", type=int, default=0, show_default=True, help="What callers and chance depend on."),
     click.option("--mode", type=click.Choice(["text", "voice"]), default="text", show_default=True),
@@ -218,6 +220,7 @@ def _require_writable(outputs: Outputs) -> None:
 def _given(options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options as `compare` takes them."""
     given = dict(options)
+    given["variables"] = dict(variable(text) for text in given.pop("pairs"))
     judges = _words(given.pop("judge") or "")
     given["judge"] = judges[0] if len(judges) == 1 else judges or None
     given["max_cost"] = _max_cost(given["max_cost"])

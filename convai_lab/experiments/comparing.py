@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from convai_lab.errors import InvalidValueError
 from convai_lab.experiments.budgets import watched_budgets
+from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.comparison import Comparison, RunFacts, Stopped
 from convai_lab.experiments.estimate import Estimate, make_estimate
 from convai_lab.experiments.executors import check_executor, make_hold
 from convai_lab.experiments.holding import Holder
 from convai_lab.experiments.journal import Journal, journal_path
-from convai_lab.experiments.lineup import Lineup, find_llms, make_lineup, model_ref, pooling
+from convai_lab.experiments.lineup import Lineup, find_llms, make_lineup, pooling
 from convai_lab.experiments.plan import FORMAT, PlannedTrial, plan_trials
 from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.preflight import ask_each, require_unmixed
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
 
 TOOL_THREADS = 16
 MOST_AT_ONCE = 1000
+MOST_OPEN = 3
+"""So many checks that could not be known are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +69,7 @@ class Request:
     workspace: Workspace | None = None
     stop: Literal["decided"] | None = None
     allow_offline: bool = False
+    variables: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in ("text", "voice"):
@@ -76,6 +80,10 @@ class Request:
         if n is not None and (isinstance(n, bool) or not isinstance(n, int) or not 1 <= n <= MOST_AT_ONCE):
             raise InvalidValueError(
                 f"must be a whole number from 1 to {MOST_AT_ONCE:,}, got {n!r}", field="concurrency"
+            )
+        if self.workspace is not None and not hasattr(self.workspace, "astart_session"):
+            raise InvalidValueError(
+                f"must be a Workspace, such as lab.connect(...) returns, got {self.workspace!r}", field="workspace"
             )
         Spending(self.max_cost)
         check_executor(self.executor)
@@ -136,8 +144,8 @@ class Undertaking:
         with _threads(TOOL_THREADS, "convai-tool") as tools, _threads(offline, "convai-world") as worlds:
             holder = Holder(
                 llms=llms,
-                user=self.lineup.user.make(request.seed, lambda name: pooled(model_ref(name))),
-                user_is_real=self.lineup.user.is_real and not (is_replay(self.cassette) and self.lineup.user.is_named),
+                user=self.lineup.user.make(request.seed, pooled, self.ledger.spending),
+                user_is_real=self.lineup.user.is_real and not (is_replay(self.cassette) and self.lineup.user.is_model),
                 cassette=self.cassette,
                 judge=self.lineup.judge.make(pooled),
                 mode=request.mode,
@@ -232,11 +240,13 @@ async def undertake(request: Request) -> Undertaking:
         ConvaiLabError: Something asked for is wrong, or does not fit together.
     """
     scenarios = await asyncio.to_thread(load_scenarios, request.scenarios)
+    scenarios = with_variables(scenarios, request.variables)
     variants = await make_variants(request.variants, agent=scenarios.agent, workspace=request.workspace)
     lineup = make_lineup(variants, request.simulated_user, request.judge)
     baseline = _baseline(request.baseline, [variant.name for variant in variants])
     require_unmixed(variants, lineup.refs, allow_offline=request.allow_offline)
-    checker = Holder(llms={}, user=lineup.user.make(request.seed, model_ref))
+    require_variables({variant.name: variant.agent for variant in variants}, scenarios.scenarios)
+    checker = Holder(llms={}, user=lineup.user.make(request.seed, lambda llm: llm))
     for scenario in scenarios:
         checker.checks_of(scenario)
     cassette = await asyncio.to_thread(open_cassette, request.cassette, variants, request.executor)
@@ -330,10 +340,16 @@ def _served(trials: Sequence[TrialResult], variant: str) -> tuple[str, ...]:
 
 
 def _grading_notes(trials: Sequence[TrialResult]) -> list[str]:
-    ungraded = sum(trial.success is None and trial.failed_party is None for trial in trials)
-    if not ungraded:
-        return []
-    return [f"{ungraded:,} trials have nothing to be graded by: give their scenarios checks, or name a judge"]
+    ended = [trial for trial in trials if trial.failed_party is None]
+    notes = []
+    if ungraded := sum(trial.success is None for trial in ended):
+        notes.append(f"{ungraded:,} trials have nothing to be graded by: give their scenarios checks, or name a judge")
+    open_checks = Counter(f"{c.name} ({c.why})" for trial in ended for c in trial.checks if c.passed is None)
+    notes += [
+        f"{name} could not be known in {count:,} trials, which count as no success"
+        for name, count in open_checks.most_common(MOST_OPEN)
+    ]
+    return notes
 
 
 @contextlib.contextmanager

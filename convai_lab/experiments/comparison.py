@@ -275,6 +275,7 @@ def compare(
     workspace: Workspace | None = None,
     stop: Literal["decided"] | None = None,
     allow_offline: bool = False,
+    variables: Mapping[str, Any] | None = None,
     dry_run: bool = False,
 ) -> Comparison | Estimate:
     """Hold every scenario with every variant, grade the conversations, and return what can be said about them.
@@ -303,6 +304,7 @@ def compare(
         workspace: The platform on which agents live, when it is not the local one.
         stop: ``decided`` ends the run once the comparison is, by a test that may be looked at all the time.
         allow_offline: Let rules (``offline``) compete with language models.
+        variables: Values for the agents' `{{variables}}`, where a scenario gives none of its own.
         dry_run: Return an `Estimate` instead, and ask nothing.
 
     Raises:

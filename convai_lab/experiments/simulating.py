@@ -15,6 +15,7 @@ from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import Turn, TurnMetrics
 from convai_lab.errors import InvalidValueError, NotFoundError
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
+from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.contenders import find_agent
 from convai_lab.experiments.lineup import SCRIPTED, UserSpec, model_ref
 from convai_lab.experiments.outside import from_outside
@@ -26,7 +27,7 @@ from convai_lab.providers.registry import find_llm
 from convai_lab.simulation.faults import Fault
 from convai_lab.simulation.persona import Persona, find_persona
 from convai_lab.simulation.runner import Ending, SimulatedConversation, run_conversation
-from convai_lab.simulation.scenario import Scenario, load_scenarios
+from convai_lab.simulation.scenario import Scenario, ScenarioSet, load_scenarios
 from convai_lab.simulation.simulated_user import Move, SimulatedUser, find_user
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def simulate(
     llm: LLM | str | None = None,
     seed: int = 0,
     mode: Literal["text", "voice"] = "text",
+    variables: Mapping[str, Any] | None = None,
     workspace: Workspace | None = None,
     on_turn: OnTurn | None = None,
 ) -> Conversation:
@@ -119,6 +121,7 @@ def simulate(
         llm: The model that speaks for the agent, instead of its own.
         seed: What chance depends on.
         mode: ``voice`` holds it as a call, in virtual time.
+        variables: Values for the agent's `{{variables}}`, where the scenario gives none of its own.
         on_turn: Is told the conversation as it grows, on the calling thread.
 
     Raises:
@@ -179,14 +182,17 @@ async def asimulation(
     llm: LLM | str | None = None,
     seed: int = 0,
     mode: Literal["text", "voice"] = "text",
+    variables: Mapping[str, Any] | None = None,
     workspace: Workspace | None = None,
     on_turn: OnTurn | None = None,
 ) -> Simulation:
     """Do what `simulate` does, and return what is known about how it went; on the background loop."""
     found = await asyncio.to_thread(find_scenario, scenario, scenarios)
     found = found if persona is None else replace(found, persona=find_persona(persona))
+    found = with_variables(ScenarioSet((found,)), variables)[0]
     checks = parse_checks(found.checks, f"scenario {found.id}")
     casting = Casting(agent=await _agent(agent, workspace), scenario=found, user=user, llm=llm, seed=seed, mode=mode)
+    require_variables({casting.agent.name: casting.agent}, [found])
     held = await _held(casting, on_turn)
     has_real_times = casting.mode == "voice" or not casting.is_invented
     if not has_real_times:

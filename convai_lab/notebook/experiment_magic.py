@@ -13,6 +13,8 @@ from convai_lab.experiments.keeping import keep_conversations
 from convai_lab.notebook.arguments import Arguments, ArgumentsError
 from convai_lab.notebook.bench import Bench
 from convai_lab.notebook.display import Picture, show, silence_once
+from convai_lab.notebook.usual_variables import usual_variables
+from convai_lab.simulation.scenario import load_scenarios
 
 if TYPE_CHECKING:
     from convai_lab.experiments.estimate import Estimate
@@ -26,14 +28,16 @@ PASSED_ON = (
 
 def run_compare(bench: Bench, arguments: Arguments, body: str | None) -> Comparison | Estimate:
     """Compare variants, show what came of it, and return the comparison (or the estimate of a dry run)."""
-    scenarios = _scenarios(arguments, body)
+    scenarios = load_scenarios(_scenarios(arguments, body))
     target = _target(arguments.save)
     options = {name: arguments.values[name] for name in PASSED_ON if name in arguments.values}
     options |= {"judge": _listed(arguments.judge), "simulated_user": arguments.simulated_user}
     agents = [*(arguments.name or ()), *(arguments.agent or ())]
     variants = contenders(agents, models(arguments.llm), bench.workspace)
+    speakers = variants.values() if isinstance(variants, dict) else filter(None, [scenarios.agent])
+    variables = usual_variables(bench, speakers, scenarios, arguments.var)
     try:
-        found = compare(variants, scenarios, workspace=_elsewhere(bench), **options)
+        found = compare(variants, scenarios, workspace=_elsewhere(bench), variables=variables, **options)
     except (KeyboardInterrupt, ConvaiLabError) as error:
         if (partial := partial_comparison(error)) is not None:
             _shown(bench, partial, target)

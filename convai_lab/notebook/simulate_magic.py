@@ -6,19 +6,23 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from convai_lab.agents.agent import Agent
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConvaiLabError
-from convai_lab.experiments.simulating import simulation
+from convai_lab.experiments.contenders import find_agent
+from convai_lab.experiments.simulating import find_scenario, simulation
 from convai_lab.notebook.arguments import Arguments, ArgumentsError
 from convai_lab.notebook.bench import Bench
 from convai_lab.notebook.chat_magic import chat_view, shorten
 from convai_lab.notebook.display import Picture, show, silence_once, table, text_table
+from convai_lab.notebook.usual_variables import usual_variables
+from convai_lab.simulation.scenario import ScenarioSet
 from convai_lab.workspace.chat import partial_conversation
 
 if TYPE_CHECKING:
     from convai_lab.experiments.simulating import Simulation
 
-PASSED_ON = ("scenarios", "persona", "user", "llm", "mode", "seed")
+PASSED_ON = ("persona", "user", "llm", "mode", "seed")
 PLAYED = {"offline": "offline rules", "scripted": "a script"}
 HELD = {True: "✓ held", False: "✗ broken", None: "? not known"}
 
@@ -26,9 +30,12 @@ HELD = {True: "✓ held", False: "✗ broken", None: "? not known"}
 def run_simulate(bench: Bench, arguments: Arguments, _body: str | None) -> Conversation:
     """Let a simulated user talk with an agent, show the transcript as it grows, and return the conversation."""
     options = {name: arguments.values[name] for name in PASSED_ON if name in arguments.values}
-    scenario, view = _scenario(arguments), chat_view(bench)
+    agent = _agent(bench, arguments.name)
+    scenario, view = find_scenario(_scenario(arguments), arguments.scenarios), chat_view(bench)
+    variables = usual_variables(bench, [agent], ScenarioSet((scenario,)), arguments.var)
+    options |= {"workspace": bench.workspace, "on_turn": view.show, "variables": variables}
     try:
-        done = simulation(arguments.name, scenario, workspace=bench.workspace, on_turn=view.show, **options)
+        done = simulation(agent, scenario, **options)
     except (KeyboardInterrupt, ConvaiLabError) as error:
         if (partial := partial_conversation(error)) is not None:
             view.show(partial, final=True)
@@ -56,6 +63,10 @@ def told_ending(done: Simulation) -> str:
     outcome = {True: "success", False: "no success", None: "not graded"}[done.success]
     caller = PLAYED.get(done.user, done.user)
     return f"{outcome}; ended by {done.ended_by.replace('_', ' ')}; the caller was played by {caller}"
+
+
+def _agent(bench: Bench, given: Any) -> Agent:
+    return given if isinstance(given, Agent) else find_agent(str(given), bench.workspace)
 
 
 def _scenario(arguments: Arguments) -> Any:

@@ -214,3 +214,18 @@ def test_completion_offers_options_agents_models_and_files(tmp_path: Path, monke
     assert complete(COMPARE, "%compare support --llm gpt-4o-mini,cla") == ["claude-haiku-4-5", "claude-3-5-sonnet"]
     assert complete(COMPARE, "%compare support --scenarios ") == ["calls.yaml", "more/"]
     assert complete(COMPARE, "%compare support --agent b", agent_names=["booking"]) == ["booking"]
+
+
+def test_variables_of_the_prompt_are_as_in_the_last_conversation_or_asked_for(notebook: Any) -> None:
+    notebook.must("%%agent greets --llm offline\n---\nfirst_message: Hi {{name}}!\n---\nYou are Sam.")
+    line = notebook.fails("%%compare greets\nHello")
+    assert "greets (in 1 of 1 scenarios, such as hello) uses {{name}}, which has no value" in line
+    assert "--var name=" in line
+    found = notebook.must("%%compare greets --var name=Bo\nHello")
+    assert found.conversation("greets", "hello").turns[0].text == "Hi Bo!"
+    notebook.must("%chat greets --var name=Ada Hello")
+    found = notebook.must("%%compare greets\nHello")
+    assert found.conversation("greets", "hello").turns[0].text == "Hi Ada!"
+    assert "{{name}} is Ada, as when greets was last talked with" in notebook.stdout
+    assert notebook.must("%simulate greets Hello").turns[0].text == "Hi Ada!"
+    assert notebook.must("%simulate greets Hello --var name=Cy").turns[0].text == "Hi Cy!"
