@@ -21,7 +21,7 @@ from convai_lab import background, settings
 from convai_lab.agents.agent import Agent
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.experiments.holding import Holder
-from convai_lab.experiments.lineup import JudgeSpec, UserSpec, find_llms, model_ref, pooling, real
+from convai_lab.experiments.lineup import JudgeSpec, UserSpec, find_llms, pooling
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.spending import Spending
@@ -220,7 +220,7 @@ def receive(run: str, packed: Sealed) -> None:
         _known.pop(next(iter(_known)))
     _known[run] = Holder(
         llms=find_llms(setup.variants),
-        user=setup.user.make(setup.seed, lambda name: pooled(real(model_ref(name)))),
+        user=setup.user.make(setup.seed, pooled, spending),
         user_is_real=setup.user.is_real,
         judge=setup.judge.make(pooled),
         mode=setup.mode,

@@ -10,7 +10,7 @@ import asyncio
 import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from convai_lab.agents.agent import EvaluationCriterion
@@ -35,7 +35,7 @@ from convai_lab.simulation.simulated_user import SimulatedUser
 
 if TYPE_CHECKING:
     from convai_lab.evaluation.checks import Check
-    from convai_lab.evaluation.judge import AnyJudge
+    from convai_lab.evaluation.judge import AnyJudge, Grade
     from convai_lab.simulation.scenario import Scenario
 
 OUTCOME = "expected_outcome"
@@ -94,7 +94,7 @@ class Holder:
             conversation = conversation.with_changes(cassette=self.cassette.name)
         graded = await self._graded(planned, held, conversation)
         self._require_uncapped(graded.faults)
-        return result_of(planned, held, conversation, graded, is_virtual=self.is_virtual(planned))
+        return result_of(planned, held, graded, is_virtual=self.is_virtual(planned))
 
     def is_virtual(self, planned: PlannedTrial) -> bool:
         """Say whether time is invented in this trial, so that it takes none and its latencies mean nothing."""
@@ -160,20 +160,36 @@ class Holder:
         return self.cassette.llm(pooled, now=clock.now)
 
     async def _graded(self, planned: PlannedTrial, held: SimulatedConversation, conversation: Conversation) -> Graded:
+        """Have the judge answer first: checks may look at what was collected."""
         if any(fault.party != "agent" for fault in held.faults):
-            return Graded(faults=held.faults)
-        checks = run_checks(self.checks_of(planned.scenario), conversation, tool_state=held.tool_state.state)
-        criteria = criteria_of(planned.variant.agent.criteria, planned.scenario)
-        if self.judge is None or not criteria:
-            return Graded(checks, faults=held.faults)
+            return Graded(conversation, faults=held.faults)
+        judged = await self._judged(planned, Graded(conversation, faults=held.faults))
+        checks = run_checks(
+            self.checks_of(planned.scenario),
+            judged.conversation,
+            tool_state=held.tool_state.state,
+            has_real_times=not self.is_virtual(planned),
+        )
+        return replace(judged, checks=checks)
+
+    async def _judged(self, planned: PlannedTrial, graded: Graded) -> Graded:
+        """Return what the judge found, by the criteria and the items to collect of the agent and the scenario."""
+        agent = planned.variant.agent
+        questions = Questions(criteria_of(agent.criteria, planned.scenario), agent.data_collection)
+        if self.judge is None or not questions:
+            return graded
         try:
-            grade = await self.judge.answer(conversation, Questions(criteria))
+            grade = await self.judge.answer(graded.conversation, questions)
         except CapReachedError:
             raise
         except Exception as error:  # the edge: one trial
-            return Graded(checks, faults=(*held.faults, fault_of(error, "judge")), judge_cost_usd=None)
-        faults = (*held.faults, *(Fault("judge", fault.reason, fault.detail) for fault in grade.faults))
-        return Graded(checks, grade.results, faults, grade.cost_usd)
+            return replace(graded, faults=(*graded.faults, fault_of(error, "judge")), judge_cost_usd=None)
+        return Graded(
+            analysed(graded.conversation, grade),
+            criteria=grade.results,
+            faults=(*graded.faults, *(Fault("judge", fault.reason, fault.detail) for fault in grade.faults)),
+            judge_cost_usd=grade.cost_usd,
+        )
 
     def _require_uncapped(self, faults: Sequence[Fault]) -> None:
         """Give up a trial that broke because nothing more may be spent."""
@@ -189,8 +205,9 @@ class Holder:
 
 @dataclass(frozen=True)
 class Graded:
-    """How a conversation was graded."""
+    """How a conversation was graded; it carries what the judge found out."""
 
+    conversation: Conversation
     checks: tuple[CheckResult, ...] = ()
     criteria: Mapping[str, CriterionResult] = field(default_factory=dict)
     faults: tuple[Fault, ...] = ()
@@ -204,6 +221,19 @@ def criteria_of(own: Sequence[EvaluationCriterion], scenario: Scenario) -> tuple
     return (*own, EvaluationCriterion(id=OUTCOME, goal=scenario.expected_outcome))
 
 
+def analysed(conversation: Conversation, grade: Grade) -> Conversation:
+    """Return a conversation with what a judge found out, beside what its platform did."""
+    known = conversation.analysis
+    return conversation.with_changes(
+        analysis=replace(
+            known,
+            success=grade.success or known.success,
+            criteria={**known.criteria, **grade.results},
+            data={**known.data, **grade.data},
+        )
+    )
+
+
 def conversation_id(planned: PlannedTrial) -> str:
     """Return the id of a trial's conversation, the same whenever it is held."""
     return f"conv_{planned.key}"
@@ -212,12 +242,12 @@ def conversation_id(planned: PlannedTrial) -> str:
 def result_of(
     planned: PlannedTrial,
     held: SimulatedConversation,
-    conversation: Conversation,
     graded: Graded,
     *,
     is_virtual: bool = False,
 ) -> TrialResult:
     """Return a finished trial with what was measured in it."""
+    conversation = graded.conversation
     success, party = decide(graded.checks, graded.criteria, graded.faults)
     spoken = [turn for turn in conversation.turns if turn.role == "agent" and turn.llm_requested]
     measured = [] if is_virtual else [turn.metrics for turn in spoken]

@@ -6,14 +6,14 @@ journal already need none. The models themselves are found when the first trial 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from convai_lab import settings
 from convai_lab.agents.agent import Agent, CustomLLM
 from convai_lab.clock import SystemClock
-from convai_lab.errors import InvalidValueError
+from convai_lab.errors import InvalidValueError, ModelNotFoundError
 from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.pool import Pool, PooledLLM
 from convai_lab.experiments.preflight import Asked
@@ -25,10 +25,12 @@ from convai_lab.providers.base import LLM
 from convai_lab.providers.cassette import Cassette
 from convai_lab.providers.registry import VENDORS, find_live_llm, parse_model
 from convai_lab.providers.retry import NO_RETRIES
-from convai_lab.simulation.simulated_user import SimulatedUser, find_user
+from convai_lab.simulation.simulated_user import Move, SimulatedUser, find_user
 
 if TYPE_CHECKING:
+    from convai_lab.conversations.conversation import Conversation
     from convai_lab.evaluation.judge import AnyJudge
+    from convai_lab.simulation.scenario import Scenario
 
 SCRIPTED = "scripted"
 
@@ -46,13 +48,18 @@ class ModelRef:
         raise NotImplementedError(f"{self.model} is only a name here")
 
 
-def model_ref(model: str) -> ModelRef:
-    """Return a model by its name.
+def model_ref(model: str, role: str = "llm") -> ModelRef:
+    """Return a model by its name; `role` is what an error says it was asked for.
 
     Raises:
         ModelNotFoundError: No known vendor offers it; carries suggestions.
     """
-    name = parse_model(model)
+    try:
+        name = parse_model(model)
+    except ModelNotFoundError as error:
+        told = ModelNotFoundError(f"{error}".removeprefix(f"{error.provider}: "), provider=role, model=model)
+        told.suggestions = error.suggestions
+        raise told from None
     return ModelRef(name.provider, name.model, name.provider == OFFLINE)
 
 
@@ -71,7 +78,7 @@ class UserSpec:
     def llm(self) -> LLM | None:
         """The model that plays the user, when it is one."""
         if isinstance(self.given, str) and self.given not in (OFFLINE, SCRIPTED):
-            return model_ref(self.given)
+            return model_ref(self.given, "simulated_user")
         if isinstance(self.given, LLM):
             return self.given
         inner = getattr(self.given, "llm", None)
@@ -85,9 +92,11 @@ class UserSpec:
         return getattr(self.given, "name", "") not in (OFFLINE, SCRIPTED)
 
     @property
-    def is_named(self) -> bool:
-        """Say whether it is a model by its name, and not somebody's own object."""
-        return isinstance(self.given, str) and self.llm is not None
+    def is_model(self) -> bool:
+        """Say whether a model plays it as we know it, by name or not, and not somebody's own object."""
+        from convai_lab.simulation.llm_user import LLMUser
+
+        return self.llm is not None and isinstance(self.given, str | LLM | LLMUser)
 
     @property
     def name(self) -> str:
@@ -109,9 +118,40 @@ class UserSpec:
             else self.name
         )
 
-    def make(self, seed: int, find: Callable[[str], LLM]) -> SimulatedUser:
-        """Return the user itself."""
-        return find_user(self.given, seed=seed, find_llm=find)
+    def make(self, seed: int, pooled: Callable[[LLM], LLM], spending: Spending | None = None) -> SimulatedUser:
+        """Return the user itself; its model waits for its turn, and what it costs is counted.
+
+        Raises:
+            InvalidValueError: It is none.
+        """
+        from convai_lab.simulation.llm_user import LLMUser
+
+        if isinstance(self.given, LLMUser):
+            return replace(self.given, llm=pooled(self.given.llm))
+        if self.is_model:
+            assert self.llm is not None
+            return find_user(pooled(self.llm), seed=seed)
+        user = find_user(self.given, seed=seed)
+        return CountedUser(user, spending) if self.is_real and spending is not None else user
+
+
+@dataclass(frozen=True)
+class CountedUser:
+    """Somebody's own simulated user, whose moves count for what they say that they cost."""
+
+    user: SimulatedUser
+    spending: Spending
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return self.user.name
+
+    async def next_move(self, conversation: Conversation, scenario: Scenario) -> Move:
+        """Return what the user does after the last turn."""
+        move = await self.user.next_move(conversation, scenario)
+        self.spending.add_usd(move.cost_usd or 0.0)
+        return move
 
 
 @dataclass(frozen=True)
@@ -127,11 +167,12 @@ class JudgeSpec:
                     f"must be a model's name, a model, a Judge or a list of them, got {type(one).__name__}",
                     field="judge",
                 )
+            self._llm(one)  # says early that there is no such model
 
     @property
     def llms(self) -> tuple[LLM, ...]:
         """The models that judge."""
-        found = (self._llm(one) for one in self._listed())
+        found = (self._llm(one) for one in _alone(self._listed()))
         return tuple(llm for llm in found if llm is not None and not llm.is_offline)
 
     @property
@@ -142,13 +183,14 @@ class JudgeSpec:
     @property
     def mark(self) -> Any:
         """What tells it from others, as JSON."""
-        return [[_judge_name(one), getattr(one, "asking", ""), getattr(one, "seed", None)] for one in self._listed()]
+        judges = _alone(self._listed())
+        return [[_judge_name(one), getattr(one, "asking", ""), getattr(one, "seed", None)] for one in judges]
 
     def make(self, pooled: Callable[[LLM], LLM]) -> AnyJudge | None:
         """Return the judge itself, or None; its models wait for their turn and are counted."""
         from convai_lab.evaluation.judge_panel import JudgePanel
 
-        judges = [_judge(one, pooled) for one in self._listed()]
+        judges = [_judge(one, pooled) for one in _alone(self._listed())]
         if len(judges) > 1:
             return JudgePanel(judges)
         return judges[0] if judges else None
@@ -161,7 +203,7 @@ class JudgeSpec:
     @staticmethod
     def _llm(one: Any) -> LLM | None:
         if isinstance(one, str):
-            return None if one == OFFLINE else model_ref(one)
+            return None if one == OFFLINE else model_ref(one, "judge")
         inner = one if isinstance(one, LLM) else getattr(one, "llm", None)
         return inner if isinstance(inner, LLM) else None
 
@@ -218,7 +260,7 @@ def make_lineup(variants: Sequence[Variant], user: Any, judge: Any) -> Lineup:
     """
     refs = {variant.name: _ref_of(variant) for variant in variants if not variant.is_remote}
     lineup = Lineup(tuple(variants), UserSpec(user), JudgeSpec(judge), refs)
-    lineup.user.make(0, model_ref)  # says early what is wrong with it
+    lineup.user.make(0, lambda llm: llm)  # says early what is wrong with it
     return lineup
 
 
@@ -266,6 +308,16 @@ def _ref_of(variant: Variant) -> LLM:
     if agent.custom_llm is not None and variant.model == "custom-llm":
         return ModelRef("custom-llm", agent.custom_llm.model or variant.model, is_offline=False)
     return model_ref(variant.model)
+
+
+def _alone(judges: Iterable[Any]) -> Iterator[Any]:
+    """Yield every judge by itself; those of a panel vote in one panel with all others."""
+    for one in judges:
+        inner = getattr(one, "judges", None)
+        if isinstance(inner, tuple):
+            yield from _alone(inner)
+        else:
+            yield one
 
 
 def _judge(one: Any, pooled: Callable[[LLM], LLM]) -> AnyJudge:

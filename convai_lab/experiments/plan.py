@@ -23,7 +23,7 @@ from convai_lab.experiments.variant import Variant
 if TYPE_CHECKING:
     from convai_lab.simulation.scenario import Scenario
 
-FORMAT = 1
+FORMAT = 2
 """Counts up when trials are held or graded differently, so that older ones in a journal do not pass for them."""
 MOST_TRIALS = 1_000_000
 SEED_BITS = 31
