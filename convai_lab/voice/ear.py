@@ -71,7 +71,7 @@ class Ear:
         ahead = self.covered - now
         if ahead < FRAME_SECS / 2 and now - self._began > START_SECS:
             self._early_secs = 0.0
-        return ahead > -FRAME_SECS / 2 and self._early_secs > 0
+        return ahead > FRAME_SECS / 2 and self._early_secs > 0
 
     def _follow_clock(self, lag: float) -> None:
         """Correct slowly what no jitter explains: the user's clock is slower than ours, or faster."""

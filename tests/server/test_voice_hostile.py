@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from convai_lab import settings
 from convai_lab.clock import Clock, VirtualClock
 from convai_lab.errors import MissingPackageError
 from convai_lab.providers.stub_speech import StubTTS
@@ -17,6 +18,7 @@ from convai_lab.server.socket_events import Problem
 from convai_lab.server.voice_socket import MAX_WAITING_SECS, Pace, UserAudio, VoiceSocket
 from convai_lab.testing.fake_llm import FakeLLM
 from convai_lab.voice.audio import AudioFormat, mix
+from convai_lab.voice.recording import slice_recording
 from convai_lab.voice.transport import AgentAudio
 
 Make = Callable[..., Any]
@@ -235,6 +237,7 @@ def test_two_talkers_at_once_are_one_user(virtual: VirtualClock, virtual_bench: 
 
     async def talk() -> None:
         await caller.call()
+        await virtual.sleep(1)
         for at in range(0, len(both), 640):
             await caller.send(both[at : at + 640])
             await virtual.sleep(0.02)
@@ -242,4 +245,7 @@ def test_two_talkers_at_once_are_one_user(virtual: VirtualClock, virtual_bench: 
         await caller.hang_up()
 
     virtual.run(talk())
-    assert bench.only_conversation().status == "done"
+    conversation = bench.only_conversation()
+    assert conversation.status == "done"
+    heard = slice_recording(settings.home() / "audio" / f"{conversation.id}.wav", 0, 60, "user")
+    assert both[: len(both) // 640 * 640] in heard.pcm
