@@ -25,13 +25,12 @@ from convai_lab.server.socket_wire import Gone, Inbox
 from convai_lab.server.window_links import WindowLinks
 from convai_lab.server.window_view import OWNER_LEFT, WindowView
 
-MAX_LETTERS = 20_000
+MAX_LETTERS = 5_000
 DRAIN_SECS = 5.0
 OWNER_FRAMES = ('{"type":"live_window', '{"type": "live_window', '{"type":"live_printed', '{"type": "live_printed')
 TOLD_FIRST = ("conversation_initiation_metadata", "live_engines")
 END = '{"type":"window_end"'
 ENDED_IN_PAGE = "the session was ended in its page"
-BEHIND = "the page did not keep up"
 
 Read = Callable[[str | None], Any]
 
@@ -167,9 +166,13 @@ class WindowShare:
         self._tell({"flush": number})
 
     def _tell(self, letter: dict[str, Any]) -> None:
-        if self._has_page:
-            self._letters.append(letter)
-            self._news.set()
+        if not self._has_page:
+            return
+        if len(self._letters) >= MAX_LETTERS:  # it does not keep up
+            self._letters.clear()
+            self._leave(Gone(1008))
+        self._letters.append(letter)
+        self._news.set()
 
     # The page
 
@@ -180,7 +183,8 @@ class WindowShare:
         self._tell({"set": self._view.shown})
         inbox = Inbox(page, self._clock, read=self._read_page)
         inbox.open()
-        tasks = [asyncio.create_task(work) for work in (self._write(page), self._forward(inbox))]
+        works = (self._write(page), self._forward(inbox), self._after_end())
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
@@ -196,8 +200,6 @@ class WindowShare:
         try:
             while True:
                 while self._letters:
-                    if len(self._letters) > MAX_LETTERS:
-                        return await page.close(1008, BEHIND)
                     await page.send_text(json.dumps(self._letters.popleft(), separators=(",", ":")))
                 if self._over.is_set():
                     return await page.close(NORMAL)
@@ -220,6 +222,11 @@ class WindowShare:
         self._leave(message)
         async with asyncio.timeout(DRAIN_SECS):
             await asyncio.Event().wait()  # once the session is over, `_write` is the one that ends
+
+    async def _after_end(self) -> None:
+        """Give a page that takes nothing a while to hear of the end."""
+        await self._over.wait()
+        await asyncio.sleep(DRAIN_SECS)
 
     def _leave(self, gone: Gone) -> None:
         """End the session, because the page has left it."""

@@ -349,6 +349,19 @@ async def test_a_page_that_is_closed_ends_the_session(platform: StubPlatform, op
     assert window.session.state == "ended"
 
 
+async def test_a_page_that_takes_nothing_ends_the_session_and_fills_no_memory(
+    platform: StubPlatform, opened: Callable[..., Window], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("convai_lab.server.window_share.MAX_LETTERS", 3)
+    window = await asyncio.to_thread(opened)
+    async with socket(platform) as page:
+        await entered(platform, window, page)
+        for number in range(200):
+            window.session.post({"type": "live_printed", "name": "tool", "text": f"{number}\n"})
+        await asyncio.to_thread(window.session.wait, 20)
+    assert window.session.end_reason == "the session was ended in its page"
+
+
 async def test_when_its_owner_leaves_the_page_says_so(platform: StubPlatform, opened: Callable[..., Window]) -> None:
     window = await asyncio.to_thread(opened)
     async with socket(platform) as page:

@@ -1,7 +1,7 @@
-// What runs on the audio thread for the microphone: any rate in, 16 kHz out, in frames of 60 ms.
+// What runs on the audio thread for the microphone: any rate in, 16 kHz out, in frames of 20 ms.
 
 const TO_HZ = 16000;
-const FRAME_SAMPLES = (TO_HZ * 60) / 1000;
+const FRAME_SAMPLES = (TO_HZ * 20) / 1000; // whoever interrupts waits for a frame; the socket is of this machine
 const LOBES = 16; // of the filter, to each side
 
 /** Changes the rate of a stream: a windowed sinc, cut off below half of the lower rate, so that nothing folds back. */
