@@ -63,7 +63,7 @@ class Ear:
             self._late_by -= FRAME_SECS
             return self.covered - self._late_by
         self.covered += FRAME_SECS
-        self._follow_clock(now - self.covered)
+        self._follow_clock(now - self.covered, is_silent=is_silent)
         return self.covered
 
     def _is_early(self, now: float) -> bool:
@@ -73,15 +73,19 @@ class Ear:
             self._early_secs = 0.0
         return ahead > FRAME_SECS / 2 and self._early_secs > 0
 
-    def _follow_clock(self, lag: float) -> None:
-        """Correct slowly what no jitter explains: the user's clock is slower than ours, or faster."""
+    def _follow_clock(self, lag: float, *, is_silent: bool) -> None:
+        """Correct what no jitter explains: the user's clock is slower than ours, or faster; little by little in speech.
+
+        Every frame of so many was late, or seemed to come from the future: what was late for a while is not any more.
+        """
         first = self._frames == 0
         self._least_lag = lag if first else min(self._least_lag, lag)
         self._most_lag = lag if first else max(self._most_lag, lag)
         self._frames += 1
-        if self._frames == DRIFT_FRAMES or lag > MAX_LATE_SECS:
+        if self._frames >= DRIFT_FRAMES or lag > MAX_LATE_SECS:
             lead = max(0.0, -self._most_lag)
-            self.covered += max(0.0, self._least_lag) - (min(FRAME_SECS, lead) if lead < MAX_AHEAD_SECS / 2 else 0.0)
+            back = lead if is_silent else min(FRAME_SECS, lead)
+            self.covered += max(0.0, self._least_lag) - (back if lead < MAX_AHEAD_SECS / 2 else 0.0)
             self._frames = 0
 
     def ahead(self, now: float) -> float:
@@ -96,6 +100,10 @@ class Ear:
         self.covered += frames * FRAME_SECS
         self._late_by = min(MAX_LATE_SECS, self._late_by + frames * FRAME_SECS)
         return frames
+
+    def stood_still(self, now: float, secs: float) -> None:
+        """Note that nothing here ran for so long until now: what was said meanwhile is still on its way."""
+        self._arrived = min(now, self._arrived + secs)
 
     def wait(self, now: float, *, is_busy: bool) -> float:
         """Return how long to wait before asking for silence again."""

@@ -10,11 +10,13 @@ from convai_lab.voice.ear import MAX_AHEAD_SECS, Ear
 FRAME = bytes(FRAME_BYTES)
 
 
-def heard_live(ear: Ear, secs: float, *, start: float = 0.0, clock_rate: float = 1.0) -> None:
+def heard_live(
+    ear: Ear, secs: float, *, start: float = 0.0, clock_rate: float = 1.0, late: float = 0.0, is_silent: bool = False
+) -> None:
     for number in range(1, round(secs / 0.02) + 1):
-        now = start + number * 0.02 * clock_rate
+        now = start + number * 0.02 * clock_rate + late
         for _ in ear.arrive(FRAME, now):
-            ear.cover(now)
+            ear.cover(now, is_silent=is_silent)
 
 
 def test_live_audio_needs_no_silence() -> None:
@@ -99,3 +101,28 @@ def test_a_file_that_is_sent_at_once_later_keeps_its_silences() -> None:
     heard_live(ear, 3)
     ends = [ear.cover(3.0, is_silent=True) for _ in ear.arrive(FRAME * 20, 3.0)]
     assert ends[-1] == pytest.approx(3.4)
+
+
+@pytest.mark.parametrize(("is_silent", "ahead"), [(True, 0.0), (False, 0.11)])
+def test_a_line_that_was_slow_for_a_while_leaves_no_lasting_error_once_the_user_is_silent(
+    is_silent: bool, ahead: float
+) -> None:
+    ear = Ear(0.0)
+    heard_live(ear, 4)
+    heard_live(ear, 4, start=4.0, late=0.15)
+    assert ear.covered == pytest.approx(8.15, abs=0.001)
+    heard_live(ear, 4, start=8.0, is_silent=is_silent)
+    assert ear.covered - 12.0 == pytest.approx(ahead, abs=0.001)
+
+
+def test_a_standstill_of_this_process_is_no_silence_of_the_user() -> None:
+    ear = Ear(0.0)
+    heard_live(ear, 1)
+    ear.stood_still(1.5, 0.48)
+    assert ear.silence_due(1.5) == 0
+    for _ in ear.arrive(FRAME * 25, 1.5):
+        ear.cover(1.5)
+    assert ear.covered == pytest.approx(1.5)
+    ear.stood_still(1.7, 9.0)
+    assert ear.silence_due(1.89) == 0
+    assert ear.silence_due(1.91) > 0
