@@ -19,6 +19,7 @@ from convai_lab.server.paging import MAX_PAGE_SIZE, filtered_page
 
 MAX_COMMENT_CHARS = 10_000
 STATUSES = ("initiated", "in-progress", "processing", "done", "failed")
+SOURCES = ("live", "simulated", "replay", "import")
 OUTCOMES = ("success", "failure", "unknown")
 SOCKET_PATH = "/v1/convai/conversation"
 
@@ -148,7 +149,9 @@ def _filters(call: Call) -> Filters:
     success = call.query.get("call_successful")
     if success and success not in (*OUTCOMES, "error"):
         raise InvalidRequest.at("query", "call_successful", msg=f"must be one of {', '.join(OUTCOMES)}", kind="enum")
+    source = call.choice("source", "live", among=(*SOURCES, "all"))  # ours: the vendor has only live conversations
     filters = Filters(
+        source=None if source == "all" else source,
         agent_id=call.query.get("agent_id") or None,
         since=call.number("call_start_after_unix"),
         until=call.number("call_start_before_unix"),
@@ -167,6 +170,10 @@ def _filters(call: Call) -> Filters:
         filters["status"] = tuple(status for status in kept if status not in excluded) or ("none",)
     elif success:
         filters["success"] = success
+    if status := call.query.get("status"):
+        if status not in STATUSES:
+            raise InvalidRequest.at("query", "status", msg=f"must be one of {', '.join(STATUSES)}", kind="enum")
+        filters["status"] = status
     return filters
 
 

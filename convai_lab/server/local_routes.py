@@ -18,11 +18,11 @@ from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.wire_format import conversation_from_wire, conversation_to_wire
 from convai_lab.server.answers import InvalidRequest
 from convai_lab.server.call import Call, route
+from convai_lab.server.conversation_routes import SOURCES
 
 MAX_SETTING_CHARS = 4_096
 MAX_DOCUMENTS = 1_000_000
 MAX_ADDED = 1_000
-SOURCES = ("live", "simulated", "replay", "import")
 ADDED_SOURCES = ("simulated", "replay", "import")
 
 

@@ -150,6 +150,15 @@ def test_a_wrong_command_is_one_sentence_and_begins_nothing(
     assert not told.out
 
 
+def test_a_variable_of_the_prompt_is_given_or_asked_for(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "greets.json").write_text(json.dumps({**KNOWS, "first_message": "Hi {{name}}"}), encoding="utf-8")
+    assert run("@greets.json", "--scenarios", "cases.json") == 1
+    assert "--var name=" in capsys.readouterr().err
+    assert run("@greets.json", "--scenarios", "cases.json", "--var", "name") == 1
+    assert "NAME=VALUE" in capsys.readouterr().err
+    assert run("@greets.json", "--scenarios", "cases.json", "--var", "name=Ada") == 0
+
+
 def test_a_dry_run_needs_no_key_and_says_what_it_would_cost(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("@knows.json", "--llm", "gpt-4o-mini,gpt-4o", "--scenarios", "cases.json", "--dry-run") == 0
     assert "4 trials" in capsys.readouterr().out

@@ -229,3 +229,23 @@ def test_variables_of_the_prompt_are_as_in_the_last_conversation_or_asked_for(no
     assert "{{name}} is Ada, as when greets was last talked with" in notebook.stdout
     assert notebook.must("%simulate greets Hello").turns[0].text == "Hi Ada!"
     assert notebook.must("%simulate greets Hello --var name=Cy").turns[0].text == "Hi Cy!"
+
+
+def test_what_models_answered_is_replayed_without_them_and_without_a_key(
+    notebook: Any, support: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line = (
+        f"%%compare {support} --llm gpt-4o-mini,gpt-4o --simulated-user scripted --cassette {tmp_path / 'tape.jsonl'}"
+    )
+    scenario = "- opening: Where is my order 1234?\n  checks: [{said: shipped}]"
+    with fake_openai(lambda received: "It has shipped." if "mini" in str(received.body) else "No idea.") as server:
+        for name, value in server.settings.items():
+            monkeypatch.setenv(name, value)
+        recorded = notebook.must(f"{line}:record\n{scenario}")
+    for name in server.settings:
+        monkeypatch.delenv(name)
+    replayed = notebook.must(f"{line}\n{scenario}")
+    assert [trial.success for trial in recorded] == [trial.success for trial in replayed] == [True, False]
+    assert "no vendor was asked" in notebook.html
+    said = notebook.fails(f"{line}\n- opening: Something else\n  checks: [{{said: shipped}}]")
+    assert "CassetteMissError" in said
