@@ -53,6 +53,7 @@ TURN_COLUMNS: dict[str, Column] = {
     "first_sentence_ms": Column("Float64", "from the first token until a sentence could be spoken"),
     "tts_ttfb_ms": Column("Float64", "time to the first byte of speech"),
     "playout_ms": Column("Float64", "from the first byte of speech to its first audible sample"),
+    "transport_ms": Column("Float64", "between the user's page and the platform, both ways; NA: nobody measured it"),
     "voice_to_voice_ms": Column("Float64", "end of user speech to first audible agent sample"),
     "unexplained_ms": Column("Float64", "voice to voice less the measured stages"),
     "total_ms": Column("Float64", "end of the user's turn to the end of the reply's text"),

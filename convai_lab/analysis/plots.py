@@ -30,6 +30,7 @@ STAGES = (
     ("first_sentence_ms", "model: first sentence", "#b197fc", "xx"),
     ("tts_ttfb_ms", "voice: first byte", "#e8590c", "\\\\"),
     ("playout_ms", "playout", "#ffc078", "--"),
+    ("transport_ms", "transport, both ways", "#2f9e44", "||"),
     ("unexplained_ms", "unexplained", "#ffffff", ".."),
 )
 """The stages of the waterfall: column, name, colour and hatching."""

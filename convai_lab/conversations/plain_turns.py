@@ -70,8 +70,8 @@ _FIELDS: Mapping[Callable[[Any], bool], str] = {
     "finish_reason error",
     _is_number_or_none: "started_at start_secs end_secs interrupted_at_secs asr_confidence metrics.cost_usd "
     "metrics.endpointing_ms metrics.asr_ms metrics.llm_ttft_ms metrics.llm_total_ms metrics.first_sentence_ms "
-    "metrics.tts_ttfb_ms metrics.playout_ms metrics.voice_to_voice_ms metrics.unexplained_ms metrics.tool_ms "
-    "metrics.total_ms",
+    "metrics.tts_ttfb_ms metrics.playout_ms metrics.transport_ms metrics.voice_to_voice_ms metrics.unexplained_ms "
+    "metrics.tool_ms metrics.total_ms",
     _is_count_or_none: "agent_version metrics.input_tokens metrics.output_tokens metrics.cached_tokens",
     _is_flag: "interrupted",
     _is_flag_or_none: "metrics.cost_is_estimate",

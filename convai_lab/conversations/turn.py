@@ -47,7 +47,8 @@ class TurnMetrics:
     In a spoken reply `voice_to_voice_ms` is the wait from the end of the user's voice to the agent's first sound. Its
     stages follow each other: `endpointing_ms`, `asr_ms`, `llm_ttft_ms`, `first_sentence_ms` (from the first token
     until a sentence could be spoken), `tts_ttfb_ms`, `playout_ms` (from the voice's first byte to its first audible
-    sample); `unexplained_ms` is the rest of it.
+    sample), `transport_ms` (from the user's page to the platform and back, where a page measures it: only then is it
+    part of the whole); `unexplained_ms` is the rest of it.
     """
 
     endpointing_ms: float | None = None
@@ -57,6 +58,7 @@ class TurnMetrics:
     first_sentence_ms: float | None = None
     tts_ttfb_ms: float | None = None
     playout_ms: float | None = None
+    transport_ms: float | None = None
     voice_to_voice_ms: float | None = None
     unexplained_ms: float | None = None
     tool_ms: float | None = None

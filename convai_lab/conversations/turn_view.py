@@ -20,6 +20,7 @@ STAGES = (
     ("asr_ms", "speech recognition"),
     ("llm_ttft_ms", "the model's first token"),
     ("tts_ttfb_ms", "the voice's first sound"),
+    ("transport_ms", "the way to the page and back"),
     ("unexplained_ms", "unexplained"),
 )
 

@@ -23,6 +23,7 @@ STAGES = (
     "first_sentence",
     "tts_ttfb",
     "playout",
+    "transport",
     "voice_to_voice",
     "tool",
     "total",

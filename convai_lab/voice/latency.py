@@ -1,9 +1,10 @@
 """Latency: where did the time between the user's last word and the agent's first one go?
 
 The waterfall of one reply: endpointing, recognition, the model's first token, its first sentence, the voice's first
-byte, playout. A stage counts only while somebody waited for it: what of it ran inside an earlier stage (recognition
-finished speculatively during the endpointing wait, a model asked before the turn was surely over) was hidden from
-the user and is not counted. What no stage explains is `unexplained_ms`, so that the bars add up to the whole.
+byte, playout, and the way between the user and this process, where somebody measures it. A stage counts only while
+somebody waited for it: what of it ran inside an earlier stage (recognition finished speculatively during the
+endpointing wait, a model asked before the turn was surely over) was hidden from the user and is not counted. What no
+stage explains is `unexplained_ms`, so that the bars add up to the whole.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class ReplyLatency:
     """
 
     instants: dict[Instant, float] = field(default_factory=dict)
+    transport_ms: float | None = None
+    """How long the user's last sound took to us and the agent's first one to the user; None when not measured."""
 
     def mark(self, instant: Instant, at: float) -> None:
         """Note when something happened; only the first time counts.
@@ -91,21 +94,22 @@ class ReplyLatency:
 
     def stages(self) -> tuple[Stage, ...]:
         """Return all stages in order; together with `unexplained_ms` of what they leave, they fill the wait."""
-        return tuple(
-            Stage(name, None if steps is None else steps / STEPS_A_MILLISECOND) for name, steps in self._steps().items()
-        )
+        transport = Stage("transport", _millis(self._transport_steps()))
+        return (*(Stage(name, _millis(steps)) for name, steps in self._steps().items()), transport)
 
     def metrics(self, measured: TurnMetrics | None = None) -> TurnMetrics:
         """Return `measured` (the turn's metrics so far) with the times of the voice, None where not measured.
 
         The stages and `unexplained_ms` add up to `voice_to_voice_ms`, exactly; a stage that was not measured is left
-        out of the sum, and its time is unexplained. A reply that became audible before
+        out of the sum, and its time is unexplained. Instants are those of this process: `transport_ms` comes on top
+        of the wait between them, and where it was not measured, nothing does. A reply that became audible before
         the user had stopped speaking has no voice-to-voice latency, nor has one that was never heard or answers
         typed text; the model's own figure then stays.
         """
         measured, steps, total = measured or TurnMetrics(), self._steps(), self._total_steps()
         known = {name: _millis(waited) for name, waited in steps.items()}
         unexplained = None if total is None else total - sum(waited or 0 for waited in steps.values())
+        transport = self._transport_steps()
         return replace(
             measured,
             endpointing_ms=known["endpointing"],
@@ -114,9 +118,13 @@ class ReplyLatency:
             first_sentence_ms=known["first_sentence"],
             tts_ttfb_ms=known["tts_ttfb"],
             playout_ms=known["playout"],
-            voice_to_voice_ms=_millis(total),
+            transport_ms=_millis(transport),
+            voice_to_voice_ms=None if total is None else _millis(total + (transport or 0)),
             unexplained_ms=_millis(unexplained),
         )
+
+    def _transport_steps(self) -> int | None:
+        return None if self.transport_ms is None else round(self.transport_ms * STEPS_A_MILLISECOND)
 
     def _total_steps(self) -> int | None:
         begin, end = self._at("speech_ended"), self._at("audible")

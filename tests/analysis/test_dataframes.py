@@ -53,7 +53,7 @@ def test_every_column_of_the_design_is_there() -> None:
         "conversation_id turn_index role text text_heard started_at start_secs end_secs interrupted "
         "interrupted_at_secs agent_id agent_version llm_requested llm_served asr_engine asr_confidence "
         "tts_engine voice endpointing_ms asr_ms llm_ttft_ms first_sentence_ms tts_ttfb_ms playout_ms "
-        "voice_to_voice_ms unexplained_ms "
+        "transport_ms voice_to_voice_ms unexplained_ms "
         "tools n_tool_calls tool_ms tool_error input_tokens output_tokens cached_tokens cost_usd "
         "cost_is_estimate finish_reason error"
     )

@@ -31,7 +31,8 @@ def _voice() -> Conversation:
         first_sentence_ms=90,
         tts_ttfb_ms=80,
         playout_ms=10,
-        voice_to_voice_ms=760,
+        transport_ms=120,
+        voice_to_voice_ms=880,
         unexplained_ms=30,
     )
     turns = (
@@ -88,7 +89,7 @@ def test_stages_that_were_not_measured_are_named_as_such() -> None:
 
 def test_the_stages_of_the_waterfall_add_up_to_the_latency() -> None:
     ax = plot_waterfall(_voice())
-    assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(760)
+    assert sum(bar.get_width() for bar in ax.patches) == pytest.approx(880)
 
 
 def test_latency_takes_a_table_of_turns_too() -> None:

@@ -13,7 +13,8 @@ from convai_lab.conversations.turn import TurnMetrics
 from convai_lab.errors import InvalidValueError
 from convai_lab.voice.latency import INSTANTS, ReplyLatency
 
-STAGES = ("endpointing_ms", "asr_ms", "llm_ttft_ms", "first_sentence_ms", "tts_ttfb_ms", "playout_ms")
+OURS = ("endpointing_ms", "asr_ms", "llm_ttft_ms", "first_sentence_ms", "tts_ttfb_ms", "playout_ms")
+STAGES = (*OURS, "transport_ms")
 ENDS = ("endpoint", "asr_final", "llm_first_token", "first_sentence", "tts_first_byte", "audible")
 FIELDS = (*STAGES, "voice_to_voice_ms", "unexplained_ms")
 TYPICAL = {
@@ -30,8 +31,8 @@ TYPICAL = {
 }
 
 
-def timed(**instants: float) -> ReplyLatency:
-    times = ReplyLatency()
+def timed(*, transport_ms: float | None = None, **instants: float) -> ReplyLatency:
+    times = ReplyLatency(transport_ms=transport_ms)
     for name, at in instants.items():
         times.mark(name, at)  # type: ignore[arg-type]
     return times
@@ -42,7 +43,7 @@ def values(metrics: TurnMetrics) -> tuple[float | None, ...]:
 
 
 def test_every_stage_of_a_plain_reply_is_told() -> None:
-    assert values(timed(**TYPICAL).metrics()) == (400, 100, 200, 50, 100, 25, 875, 0)
+    assert values(timed(**TYPICAL).metrics()) == (400, 100, 200, 50, 100, 25, None, 875, 0)
     assert [(stage.name, stage.ms) for stage in timed(**TYPICAL).stages()] == [
         ("endpointing", 400),
         ("asr", 100),
@@ -50,12 +51,24 @@ def test_every_stage_of_a_plain_reply_is_told() -> None:
         ("first_sentence", 50),
         ("tts_ttfb", 100),
         ("playout", 25),
+        ("transport", None),
     ]
+
+
+def test_the_way_to_the_page_and_back_comes_on_top_where_it_was_measured() -> None:
+    metrics = timed(**TYPICAL, transport_ms=150.0).metrics()
+    assert values(metrics) == (400, 100, 200, 50, 100, 25, 150, 1025, 0)
+    assert timed(**TYPICAL, transport_ms=150.0).metrics(metrics) == metrics, "however often it is told"
+
+
+def test_the_way_is_known_of_a_greeting_too_which_has_no_voice_latency() -> None:
+    metrics = timed(audible=10.0, transport_ms=150.0).metrics()
+    assert (metrics.transport_ms, metrics.voice_to_voice_ms, metrics.unexplained_ms) == (150, None, None)
 
 
 def test_recognition_that_was_done_before_the_endpoint_cost_nothing() -> None:
     times = timed(**{**TYPICAL, "asr_asked": 10.2, "asr_final": 10.35, "llm_asked": 10.4, "llm_first_token": 10.6})
-    assert values(times.metrics()) == (400, 0, 200, 150, 100, 25, 875, 0)
+    assert values(times.metrics()) == (400, 0, 200, 150, 100, 25, None, 875, 0)
 
 
 def test_recognition_that_ended_after_the_endpoint_costs_only_what_stuck_out() -> None:
@@ -69,16 +82,16 @@ def test_a_model_asked_before_the_endpoint_costs_only_what_was_waited_for() -> N
 
 def test_time_that_no_stage_explains_is_unexplained() -> None:
     times = timed(**{**TYPICAL, "llm_asked": 10.6, "tts_asked": 10.8})
-    assert values(times.metrics()) == (400, 100, 100, 50, 50, 25, 875, 150)
+    assert values(times.metrics()) == (400, 100, 100, 50, 50, 25, None, 875, 150)
 
 
 def test_where_a_stage_began_is_the_end_of_the_one_before_unless_told() -> None:
     times = timed(speech_ended=1.0, endpoint=1.4, asr_final=1.5, llm_first_token=1.75, tts_first_byte=2.0, audible=2.0)
-    assert values(times.metrics()) == (400, 100, 250, None, 250, 0, 1000, 0)
+    assert values(times.metrics()) == (400, 100, 250, None, 250, 0, None, 1000, 0)
 
 
 def test_nothing_measured_is_nothing_and_never_zero() -> None:
-    assert values(ReplyLatency().metrics()) == (None,) * 8
+    assert values(ReplyLatency().metrics()) == (None,) * 9
     assert {stage.ms for stage in ReplyLatency().stages()} == {None}
 
 
@@ -94,7 +107,7 @@ def test_nothing_measured_is_nothing_and_never_zero() -> None:
 )
 def test_a_stage_that_was_not_measured_is_unexplained_time(missing: str, unknown: set[str], unexplained: float) -> None:
     metrics = timed(**{name: at for name, at in TYPICAL.items() if name != missing}).metrics()
-    assert {name for name in STAGES if getattr(metrics, name) is None} == unknown
+    assert {name for name in OURS if getattr(metrics, name) is None} == unknown
     assert (metrics.voice_to_voice_ms, metrics.unexplained_ms) == (875, unexplained)
     assert sum(getattr(metrics, name) or 0 for name in STAGES) + unexplained == 875
 
@@ -137,18 +150,23 @@ def test_what_makes_no_sense_is_refused_in_words(name: str, at: float) -> None:
 
 some_instants = st.dictionaries(st.sampled_from(INSTANTS), st.floats(-1e6, 1e6, allow_nan=False))
 close_instants = st.dictionaries(st.sampled_from(INSTANTS), st.integers(0, 3_000_000).map(lambda micros: micros / 1e6))
+some_transport = st.one_of(st.none(), st.floats(0, 10_000))
 
 
-@given(st.one_of(some_instants, close_instants))
-def test_stages_and_unexplained_make_voice_to_voice_exactly_and_nothing_is_negative(instants: dict[str, float]) -> None:
-    metrics = timed(**instants).metrics()
+@given(st.one_of(some_instants, close_instants), some_transport)
+def test_stages_and_unexplained_make_voice_to_voice_exactly_and_nothing_is_negative(
+    instants: dict[str, float], transport: float | None
+) -> None:
+    metrics = timed(**instants, transport_ms=transport).metrics()
     *stages, whole, unexplained = values(metrics)
     assert all(value is None or value >= 0 for value in values(metrics))
     assert (whole is None) == (unexplained is None)
     if whole is not None and unexplained is not None:
         assert sum(stage for stage in stages if stage is not None) + unexplained == whole
-        assert whole == pytest.approx((instants["audible"] - instants["speech_ended"]) * 1000, abs=0.25)
-    for name, ends in zip(STAGES, ENDS, strict=True):
+        wait = (instants["audible"] - instants["speech_ended"]) * 1000
+        assert whole == pytest.approx(wait + (transport or 0), abs=0.4)
+    assert (metrics.transport_ms is None) == (transport is None)
+    for name, ends in zip(OURS, ENDS, strict=True):
         assert ends in instants or getattr(metrics, name) is None
 
 
@@ -157,7 +175,7 @@ def test_the_whole_waterfall_fits_into_voice_to_voice(instants: dict[str, float]
     times = timed(**instants)
     whole = times.metrics().voice_to_voice_ms
     assert all(stage.ms is None or stage.ms >= 0 for stage in times.stages())
-    assert [stage.ms for stage in times.stages()] == list(values(times.metrics())[:6])
+    assert [stage.ms for stage in times.stages()] == list(values(times.metrics())[:7])
     if whole is not None:
         assert sum(stage.ms or 0 for stage in times.stages()) <= whole
 
