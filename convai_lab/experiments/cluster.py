@@ -130,7 +130,7 @@ class Cluster:
         self._spending.add_usd(held.usd, calls=held.calls, unpriced=held.unpriced)
         for (planned, result), found in zip(wanted, held.results, strict=True):
             if not result.done():
-                result.set_result(found.with_changes(variant=planned.variant.name))
+                result.set_result(found.with_changes(variant=planned.variant.name, talk=planned.talk))
 
     async def _tried(self, planned: Sequence[PlannedTrial]) -> Held:
         """Have the trials held; a worker that does not know the run is told and asked again."""

@@ -25,11 +25,13 @@ from convai_lab.experiments.executors import check_executor, make_hold
 from convai_lab.experiments.holding import Holder
 from convai_lab.experiments.journal import Journal, journal_path
 from convai_lab.experiments.lineup import Lineup, find_llms, make_lineup, pooling
+from convai_lab.experiments.looking_up import look_up
 from convai_lab.experiments.plan import FORMAT, PlannedTrial, plan_trials
 from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.preflight import ask_each, require_unmixed
 from convai_lab.experiments.progress import NoProgress, Progress
 from convai_lab.experiments.remote import WorkspaceHolder, check_remote
+from convai_lab.experiments.run_notes import grading_notes, models_served
 from convai_lab.experiments.runner import Ledger, Runner, workers_of
 from convai_lab.experiments.sequence import SequentialRule
 from convai_lab.experiments.spending import Spending
@@ -45,8 +47,6 @@ if TYPE_CHECKING:
 
 TOOL_THREADS = 16
 MOST_AT_ONCE = 1000
-MOST_OPEN = 3
-"""So many checks that could not be known are named."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -187,7 +187,7 @@ class Undertaking:
             fresh=len(trials) - len(cached),
             cached=len(cached),
             faults=dict(Counter(trial.failed_party for trial in trials if trial.failed_party)),
-            models_served={name: _served(trials, name) for name in self.lineup.refs},
+            models_served={v.name: models_served(trials, v.name) for v in self.lineup.variants},
             offline=self.lineup.offline,
             cost_usd=spending.usd,
             cached_cost_usd=sum(trial.total_cost_usd or 0.0 for trial in cached),
@@ -196,7 +196,7 @@ class Undertaking:
             versions=_versions(),
             stopped=stopped,
             stop=request.stop,
-            notes=(*self.notes, *self._stop_notes(len(trials), stopped), *_grading_notes(trials)),
+            notes=(*self.notes, *self._stop_notes(len(trials), stopped), *grading_notes(trials)),
             source=self.scenarios.source,
             journal=str(self.journal.path),
             cassette="" if self.cassette is None else str(self.cassette.path),
@@ -246,7 +246,8 @@ async def undertake(request: Request) -> Undertaking:
     baseline = _baseline(request.baseline, [variant.name for variant in variants])
     require_unmixed(variants, lineup.refs, allow_offline=request.allow_offline)
     require_variables({variant.name: variant.agent for variant in variants}, scenarios.scenarios)
-    checker = Holder(llms={}, user=lineup.user.make(request.seed, lambda llm: llm))
+    user = lineup.user.make(request.seed, lambda llm: llm)
+    checker = Holder(llms=lineup.refs, user=user, user_is_real=lineup.user.is_real)
     for scenario in scenarios:
         checker.checks_of(scenario)
     cassette = await asyncio.to_thread(open_cassette, request.cassette, variants, request.executor)
@@ -260,18 +261,17 @@ async def undertake(request: Request) -> Undertaking:
     )
     journal = await asyncio.to_thread(lambda: Journal(journal_path(request.journal)))
     notes = check_remote(variants, scenarios.scenarios, mode=request.mode)
-    return await _looked_up(
-        Undertaking(
-            request=request,
-            scenarios=scenarios,
-            lineup=lineup,
-            baseline=baseline,
-            planned=planned,
-            journal=journal,
-            ledger=Ledger(planned, Spending(request.max_cost)),
-            cassette=cassette,
-            notes=notes,
-        )
+    done = await look_up(planned, journal, checker)
+    return Undertaking(
+        request=request,
+        scenarios=scenarios,
+        lineup=lineup,
+        baseline=baseline,
+        planned=planned,
+        journal=journal,
+        ledger=Ledger(planned, Spending(request.max_cost), done),
+        cassette=cassette,
+        notes=notes,
     )
 
 
@@ -314,42 +314,12 @@ def _attach(error: BaseException, undertaking: Undertaking) -> None:
     )
 
 
-async def _looked_up(undertaking: Undertaking) -> Undertaking:
-    """Take what the journal has, under the names that it has in this comparison."""
-    planned = {trial.key: trial for trial in undertaking.planned}
-    found = await asyncio.to_thread(undertaking.journal.find, planned)
-    for key, result in found.items():
-        trial = planned[key]
-        undertaking.ledger.done[key] = result.with_changes(
-            variant=trial.variant.name, scenario_id=trial.scenario.id, trial=trial.trial
-        )
-    return undertaking
-
-
 def _baseline(given: str | None, names: Sequence[str]) -> str:
     if given is None:
         return names[0]
     if given not in names:
         raise InvalidValueError(f"{given!r} is no variant; they are {', '.join(names)}", field="baseline")
     return given
-
-
-def _served(trials: Sequence[TrialResult], variant: str) -> tuple[str, ...]:
-    names = (trial.model_served for trial in trials if trial.variant == variant and trial.model_served)
-    return tuple(dict.fromkeys(name for served in names for name in served.split(", ")))
-
-
-def _grading_notes(trials: Sequence[TrialResult]) -> list[str]:
-    ended = [trial for trial in trials if trial.failed_party is None]
-    notes = []
-    if ungraded := sum(trial.success is None for trial in ended):
-        notes.append(f"{ungraded:,} trials have nothing to be graded by: give their scenarios checks, or name a judge")
-    open_checks = Counter(f"{c.name} ({c.why})" for trial in ended for c in trial.checks if c.passed is None)
-    notes += [
-        f"{name} could not be known in {count:,} trials, which count as no success"
-        for name, count in open_checks.most_common(MOST_OPEN)
-    ]
-    return notes
 
 
 @contextlib.contextmanager

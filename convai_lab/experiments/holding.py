@@ -94,7 +94,8 @@ class Holder:
             conversation = conversation.with_changes(cassette=self.cassette.name)
         graded = await self._graded(planned, held, conversation)
         self._require_uncapped(graded.faults)
-        return result_of(planned, held, graded, is_virtual=self.is_virtual(planned))
+        result = result_of(planned, held, graded, is_virtual=self.is_virtual(planned))
+        return result.with_changes(state=held.tool_state.state, talk=planned.talk)
 
     def is_virtual(self, planned: PlannedTrial) -> bool:
         """Say whether time is invented in this trial, so that it takes none and its latencies mean nothing."""

@@ -37,10 +37,16 @@ _SCHEMA = (
         "CREATE TABLE trials (key TEXT PRIMARY KEY, is_done INTEGER NOT NULL, result TEXT NOT NULL) WITHOUT ROWID",
         "CREATE TABLE conversations (key TEXT PRIMARY KEY, body BLOB NOT NULL)",
     ),
+    (
+        "ALTER TABLE trials ADD COLUMN talk TEXT",
+        "ALTER TABLE trials ADD COLUMN state TEXT",
+        "CREATE INDEX trials_by_talk ON trials (talk) WHERE is_done",
+    ),
 )
 _ADD = (
-    "INSERT INTO trials VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
-    "SET is_done = excluded.is_done, result = excluded.result WHERE is_done = 0"
+    "INSERT INTO trials (key, is_done, result, state, talk) VALUES (?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "
+    "is_done = excluded.is_done, result = excluded.result, state = excluded.state, talk = excluded.talk "
+    "WHERE is_done = 0"
 )
 
 
@@ -88,6 +94,19 @@ class Journal:
             found.update((row["key"], _result(row["result"], self.path)) for row in rows)
         return found
 
+    def find_talks(self, talks: Iterable[str]) -> dict[str, TrialResult]:
+        """Return trials that are done by what their conversations share, with what the tools left in them."""
+        found: dict[str, TrialResult] = {}
+        wanted = list(talks)
+        for start in range(0, len(wanted), AT_ONCE):
+            some = wanted[start : start + AT_ONCE]
+            marks = ",".join("?" * len(some))
+            rows = self._db.read(f"SELECT talk, state, result FROM trials WHERE is_done AND talk IN ({marks})", some)  # noqa: S608 - question marks
+            for row in rows:
+                state = json.loads(row["state"] or "null")
+                found[row["talk"]] = _result(row["result"], self.path).with_changes(state=state, talk=row["talk"])
+        return found
+
     def conversation(self, key: str) -> Conversation | None:
         """Return what was said in a trial, or None when it is not here."""
         rows = self._db.read("SELECT body FROM conversations WHERE key = ?", (key,))
@@ -123,7 +142,7 @@ class _Row(NamedTuple):
     """One trial as it is written."""
 
     result: TrialResult
-    trial: tuple[str, bool, str]
+    trial: tuple[str, bool, str, str, str]
     body: bytes | None
 
 
@@ -190,11 +209,12 @@ def _rows(results: Sequence[TrialResult]) -> list[_Row]:
     """Return trials as they are written; secrets are looked for in all of them at once, which is most of the work."""
     texts = [json.dumps(result.to_dict(), separators=(",", ":")) for result in results]
     texts += [_conversation_text(result) for result in results]
-    clean = settings.scrub(BETWEEN.join(texts)).split(BETWEEN)
-    bodies = map(_body, clean[len(results) :])
+    texts += [json.dumps(result.state, default=str) for result in results]
+    clean, count = settings.scrub(BETWEEN.join(texts)).split(BETWEEN), len(results)
+    bodies, states = map(_body, clean[count : 2 * count]), clean[2 * count :]
     return [
-        _Row(result, (result.key, result.failed_party is None, text), body)
-        for result, text, body in zip(results, clean, bodies, strict=False)
+        _Row(result, (result.key, result.failed_party is None, text, state, result.talk), body)
+        for result, text, body, state in zip(results, clean, bodies, states, strict=False)
     ]
 
 

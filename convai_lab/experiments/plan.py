@@ -42,6 +42,8 @@ class PlannedTrial:
     trial: int
     seed: int
     key: str
+    talk: str = ""
+    """What trials have in common whose conversations go the same way: all but the checks."""
 
 
 def plan_trials(
@@ -67,17 +69,16 @@ def plan_trials(
     _check(variants, scenarios, trials, seed)
     competitors = list(zip(variants, _marks(variants), strict=True))
     common = _digest(json.dumps([FORMAT, conditions], sort_keys=True, default=str))
+    talks = {s.id: _digest(f"{s.talk_key}/{s.expected_outcome or ''}") for s in scenarios}
     planned: list[PlannedTrial] = []
     pairs = [(number, scenario) for number in range(trials) for scenario in scenarios]
     if scenario_first:
         pairs = [(number, scenario) for scenario in scenarios for number in range(trials)]
     for number, scenario in pairs:
         own_seed = trial_seed(scenario, number, seed)
-        rest = f"{common}/{scenario.key}/{own_seed}"
-        planned.extend(
-            PlannedTrial(variant, scenario, number, own_seed, _digest(f"{mark}/{rest}"))
-            for variant, mark in competitors
-        )
+        for variant, mark in competitors:
+            key, talk = (_digest(f"{mark}/{common}/{one}/{own_seed}") for one in (scenario.key, talks[scenario.id]))
+            planned.append(PlannedTrial(variant, scenario, number, own_seed, key, talk))
     return planned
 
 

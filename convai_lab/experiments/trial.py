@@ -65,6 +65,10 @@ class TrialResult:
     model_served: str | None = None
     is_cached: bool = field(default=False, compare=False)
     conversation: Conversation | None = field(default=None, compare=False, repr=False)
+    state: Mapping[str, Any] | None = field(default=None, compare=False, repr=False)
+    """The invented world that the tools left, for checks; like the conversation it stays in the journal."""
+    talk: str = field(default="", compare=False, repr=False)
+    """What trials with the same conversation share; they differ in their checks alone."""
 
     @property
     def id(self) -> TrialId:
@@ -96,15 +100,15 @@ class TrialResult:
         return sum(known) if len(known) == len(parts) else None
 
     def light(self) -> TrialResult:
-        """Return it without its conversation."""
-        return self if self.conversation is None else replace(self, conversation=None)
+        """Return it without what stays in the journal: its conversation, and what the tools left."""
+        return self if self.conversation is None else replace(self, conversation=None, state=None)
 
     def with_changes(self, **changes: Any) -> TrialResult:
         """Return a copy with some fields changed."""
         return replace(self, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON values, without what only this run knows: the conversation, `is_cached`."""
+        """Return it as plain JSON values, without what is kept elsewhere or only this run knows: see `_APART`."""
         values = {name: getattr(self, name) for name in _PLAIN}
         values["checks"] = [{"name": c.name, "passed": c.passed, "why": c.why, "kind": c.kind} for c in self.checks]
         values["criteria"] = {
@@ -134,9 +138,8 @@ class TrialResult:
 
 
 _TIMES = ("ttft_ms", "reply_ms", "voice_to_voice_ms")
-_PLAIN = tuple(
-    f.name for f in fields(TrialResult) if f.name not in ("checks", "criteria", "faults", "conversation", "is_cached")
-)
+_APART = ("checks", "criteria", "faults", "conversation", "state", "talk", "is_cached")
+_PLAIN = tuple(f.name for f in fields(TrialResult) if f.name not in _APART)
 
 
 def decide(

@@ -17,8 +17,8 @@ from convai_lab.simulation.tool_mocks import Mock
 DEFAULT_MAX_TURNS = 12
 KEY_DIGITS = 20
 
-AFTER_THE_TALK = ("checks", "expected_tool_calls", "expected_outcome")
-"""Fields that decide how a conversation is graded, and not how it goes."""
+AFTER_THE_TALK = ("checks", "expected_outcome")
+"""Fields that decide how a conversation is graded, and not how it goes: the offline user reads the expected calls."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class Scenario:
 
     @functools.cached_property
     def talk_key(self) -> str:
-        """Hash of what may change the conversation: everything but tags, checks and expectations."""
+        """Hash of what may change the conversation: everything but tags, checks and the expected outcome."""
         return self._hash(without=("tags", *AFTER_THE_TALK))
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -139,3 +141,61 @@ def test_an_unknown_model_is_said_with_what_it_was_asked_for(agent: Agent, run: 
 def test_an_address_is_no_workspace(agent: Agent, run: Run) -> None:
     with pytest.raises(InvalidValueError, match=r"workspace: must be a Workspace, such as lab.connect"):
         run(agent, scenarios(1), workspace="http://127.0.0.1:8300")
+
+
+def test_edited_checks_are_tried_on_what_was_said_before(
+    agent: Agent, run: Run, judged: Callable[[], int], vendor: FakeVendor
+) -> None:
+    first = run(agent, scenarios(3, **OUTCOME), judge=MODEL, trials=2)
+    asked = len(vendor.requests)
+    cases = scenarios(3, **OUTCOME)
+    cases[1]["checks"] = [{"said": "arrived"}]
+    edited = run(agent, cases, judge=MODEL, trials=2)
+    assert len(vendor.requests) == asked
+    assert [trial.success for trial in edited] == [True, True, False, False, True, True]
+    assert edited.trial("Support", "s1").reason == "the agent never said 'arrived'"
+    assert edited.facts.cached == 6
+    assert edited.conversation("Support", "s1").turns == first.conversation("Support", "s1").turns
+    assert [trial.success for trial in run(agent, scenarios(3, **OUTCOME), judge=MODEL, trials=2)] == [True] * 6
+
+
+def test_what_the_tools_left_is_known_to_checks_that_come_later(vendor: FakeVendor, agent: Agent, run: Run) -> None:
+    world = {"state": {"order": {"status": "open"}}, "opening": "Cancel my order."}
+    run(agent, scenarios(1, **world))
+    open_still = [{"state": {"has": {"order": {"status": "open"}}}}, {"state": {"has": {"order": {"status": "gone"}}}}]
+    result = run(agent, scenarios(1, **world, checks=open_still))
+    assert [check.passed for check in result.trials[0].checks] == [True, False]
+    assert result.facts.fresh == 0
+
+
+def test_checks_added_later_grade_what_nothing_could_grade(vendor: FakeVendor, agent: Agent, run: Run) -> None:
+    assert run(agent, scenarios(1, checks=[])).trials[0].success is None
+    assert run(agent, scenarios(1)).trials[0].success is True
+
+
+@pytest.mark.parametrize("change", [{"opening": "Hello?"}, {"expected_outcome": "All is well."}, {"max_turns": 4}])
+def test_what_may_change_a_conversation_or_a_verdict_is_held_again(
+    agent: Agent, run: Run, judged: Callable[[], int], change: dict[str, Any]
+) -> None:
+    run(agent, scenarios(1, **OUTCOME), judge=MODEL)
+    assert run(agent, scenarios(1, **{**OUTCOME, **change}), judge=MODEL).facts.fresh == 1
+
+
+def test_a_conversation_that_is_gone_is_held_again(vendor: FakeVendor, agent: Agent, run: Run) -> None:
+    first = run(agent, scenarios(1))
+    with sqlite3.connect(first.facts.journal) as connection:
+        connection.execute("DELETE FROM conversations")
+    connection.close()
+    assert run(agent, scenarios(1, checks=[{"said": "order"}])).facts.fresh == 1
+
+
+def test_a_journal_of_an_earlier_version_is_still_read(agent: Agent, run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite3"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE trials (key TEXT PRIMARY KEY, is_done INTEGER NOT NULL, result TEXT NOT NULL)")
+        connection.execute("CREATE TABLE conversations (key TEXT PRIMARY KEY, body BLOB NOT NULL)")
+        connection.execute("PRAGMA user_version = 1")
+    connection.close()
+    offline = agent.with_changes(llm="offline")
+    assert run(offline, scenarios(1), journal=path).facts.fresh == 1
+    assert run(offline, scenarios(1), journal=path).facts.cached == 1

@@ -1,0 +1,31 @@
+"""Run notes: what must a reader of a finished run be told that its numbers do not say?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from convai_lab.experiments.trial import TrialResult
+
+MOST_OPEN = 3
+"""So many checks that could not be known are named."""
+
+
+def grading_notes(trials: Sequence[TrialResult]) -> list[str]:
+    """Say which trials nothing could grade, and which checks nothing could decide."""
+    ended = [trial for trial in trials if trial.failed_party is None]
+    notes = []
+    if ungraded := sum(trial.success is None for trial in ended):
+        notes.append(f"{ungraded:,} trials have nothing to be graded by: give their scenarios checks, or name a judge")
+    open_checks = Counter(f"{c.name} ({c.why})" for trial in ended for c in trial.checks if c.passed is None)
+    notes += [
+        f"{name} could not be known in {count:,} trials, which count as no success"
+        for name, count in open_checks.most_common(MOST_OPEN)
+    ]
+    return notes
+
+
+def models_served(trials: Sequence[TrialResult], variant: str) -> tuple[str, ...]:
+    """Return the models that answered for a variant."""
+    names = (trial.model_served for trial in trials if trial.variant == variant and trial.model_served)
+    return tuple(dict.fromkeys(name for served in names for name in served.split(", ")))
