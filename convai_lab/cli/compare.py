@@ -181,8 +181,9 @@ def _finish(found: Comparison, workspace: Workspace, agents: tuple[str, ...], ou
     if outputs.json is None or str(outputs.json) != "-":
         click.echo(str(found))
     _write(found, outputs)
-    if any(not name.startswith("@") for name in agents):  # else no platform was needed, and none is started for this
-        keep_conversations(found, workspace)
+    is_platform_used = any(not name.startswith("@") for name in agents)  # else none is started for this
+    if is_platform_used and (note := keep_conversations(found, workspace)):
+        click.echo(f"convai: {note}", err=True)
 
 
 def _write(found: Comparison, outputs: Outputs) -> None:

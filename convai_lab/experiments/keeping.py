@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConvaiLabError
 from convai_lab.experiments.comparison import Comparison
@@ -18,14 +19,24 @@ if TYPE_CHECKING:
     from convai_lab.workspace.workspace import Workspace
 
 
-def keep_conversations(comparison: Comparison, workspace: Workspace) -> int:
-    """Give the conversations that were held in this run to the local platform; return how many it took.
+def keep_conversations(comparison: Comparison, workspace: Workspace, *, wait_secs: float | None = None) -> str:
+    """Give the conversations that were held in this run to the local platform; return what a reader should know.
 
-    On another platform nothing is kept: what was held there is there.
+    On another platform nothing is kept: what was held there is there. Nothing is raised: the journal has them all.
+
+    Args:
+        wait_secs: After so long the rest is handed over in the background; None waits for the end.
     """
     if workspace.platform != LOCAL:
-        return 0
-    return workspace.conversations.keep(_fresh(comparison))
+        return ""
+    handing = background.submit(workspace.conversations.akeep(_fresh(comparison)))
+    try:
+        handing.result(wait_secs)
+    except TimeoutError:
+        return ""  # it goes on by itself
+    except ConvaiLabError as error:
+        return f"What was said is in the journal, but not among the transcripts: {error}"
+    return ""
 
 
 def _fresh(comparison: Comparison) -> Iterator[Conversation]:

@@ -25,6 +25,9 @@ PASSED_ON = (
 )  # fmt: skip
 """Options that mean what the arguments of `compare` with these names mean."""
 
+KEEPING_SECS = 2.0
+"""How long the cell waits until the conversations are among the transcripts; the rest follows by itself."""
+
 
 def run_compare(bench: Bench, arguments: Arguments, body: str | None) -> Comparison | Estimate:
     """Compare variants, show what came of it, and return the comparison (or the estimate of a dry run)."""
@@ -100,7 +103,8 @@ def _shown(bench: Bench, found: Comparison | Estimate, target: str | None) -> Co
         bench.shell.user_ns[target] = found
     show(Picture(found._repr_html_(), str(found)))
     if isinstance(found, Comparison):
-        keep_conversations(found, bench.workspace)
+        if note := keep_conversations(found, bench.workspace, wait_secs=KEEPING_SECS):
+            print(note)
         if target is not None and target.endswith(SUFFIX):
             print(f"Saved in {found.save(target)}")
     return silence_once(found)

@@ -120,10 +120,25 @@ def test_the_value_of_a_scenario_or_of_the_agent_comes_first() -> None:
 def test_what_was_held_in_this_run_is_kept_for_transcripts_and_what_was_cached_is_not(stored: Workspace) -> None:
     agent = Agent(name="Sam", prompt="We open at nine.", llm="offline")
     runs = [compare(agent, ["When do you open?"], progress=False, journal="keeping") for _ in range(2)]
-    assert [keep_conversations(run, stored) for run in runs if isinstance(run, Comparison)] == [1, 0]
+    first, second = (run for run in runs if isinstance(run, Comparison))
+    assert keep_conversations(first, stored) == ""
     kept = list(stored.conversations.documents(source="simulated"))
     assert [one.scenario for one in kept] == ["when_do_you_open"]
     assert kept[0].id not in {one.id for one in stored.conversations.documents()}
+    stored.conversations.delete(kept[0])
+    keep_conversations(second, stored)
+    assert list(stored.conversations.documents(source="simulated")) == [], "it was cached"
+
+
+def test_a_platform_that_is_gone_loses_no_comparison() -> None:
+    found = compare(Agent(name="Sam", llm="offline"), ["When do you open?"], progress=False)
+
+    class Gone:
+        platform = "local"
+        conversations = connect("elevenlabs", api_key="k" * 32).conversations
+
+    assert isinstance(found, Comparison)
+    assert "is in the journal, but not among the transcripts" in keep_conversations(found, Gone())  # type: ignore[arg-type]
 
 
 def test_the_cloud_keeps_only_what_was_held_there() -> None:
