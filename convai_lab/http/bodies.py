@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import httpx
@@ -15,14 +16,15 @@ PIECE_BYTES = 16 * 1024
 
 
 class ResponseBody(httpx.AsyncByteStream):
-    """The body of a response, read as it arrives.
+    """The body of a response, read as it arrives; for `post_stream` the whole answer.
 
     When a chunk is malformed, aiohttp closes the connection without telling whoever waits for the body, who would
     then wait for ever, past every time-out. So this watches the connection and passes the error on.
     """
 
-    def __init__(self, answer: aiohttp.ClientResponse, request: httpx.Request) -> None:
+    def __init__(self, answer: aiohttp.ClientResponse, request: httpx.Request | None = None) -> None:
         self._answer, self._request = answer, request
+        self.status_code = answer.status
         self._protocol = None if answer.connection is None else answer.connection.protocol
         self._connection_closed = None if self._protocol is None else self._protocol.closed
         if self._connection_closed is not None:
@@ -32,13 +34,46 @@ class ResponseBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield pieces as they arrive."""
-        try:
+        with self._failing():
             async for piece in self._answer.content.iter_chunked(PIECE_BYTES):
                 yield piece
-        except AIOHTTP_ERRORS as error:
-            raise as_httpx_error(error, self._request) from error
-        except RuntimeError as error:  # what aiohttp says when the client is closed meanwhile
-            raise httpx.ReadError(str(error), request=self._request) from error
+
+    @property
+    def content_type(self) -> str:
+        """What the body is, "" when it does not say."""
+        return self._answer.headers.get("content-type", "")
+
+    @property
+    def is_plain(self) -> bool:
+        """Say whether the bytes are the text, not compressed."""
+        return self._answer.headers.get("content-encoding", "identity").strip().lower() in ("identity", "")
+
+    @property
+    def is_over(self) -> bool:
+        """Say whether the whole body was read already."""
+        content = self._answer.content
+        return content.at_eof() and content.exception() is None
+
+    def ready(self) -> bytes:
+        """Return what has come, without waiting; b"" when there is nothing."""
+        with self._failing():
+            return self._answer.content.read_nowait()
+
+    async def read(self) -> bytes:
+        """Wait for more, and return it; b"" at the end."""
+        with self._failing():
+            return await self._answer.content.readany()
+
+    def as_response(self) -> httpx.Response:
+        """Return the answer as httpx's own."""
+        reason = (self._answer.reason or "").encode("latin-1", "replace")
+        return httpx.Response(
+            self.status_code,
+            headers=self._answer.raw_headers,
+            stream=self,
+            request=self._request,
+            extensions={"http_version": b"HTTP/1.1", "reason_phrase": reason},
+        )
 
     async def aclose(self) -> None:
         """Give the connection back when all was read; close it otherwise."""
@@ -50,6 +85,16 @@ class ResponseBody(httpx.AsyncByteStream):
             self._answer.release()
         else:
             self._answer.close()  # what is left unread would be taken for the answer to the next request
+
+    @contextlib.contextmanager
+    def _failing(self) -> Iterator[None]:
+        """Turn what aiohttp raises into httpx's exceptions."""
+        try:
+            yield
+        except AIOHTTP_ERRORS as error:
+            raise as_httpx_error(error, self._request) from error
+        except RuntimeError as error:  # what aiohttp says when the client is closed meanwhile
+            raise httpx.ReadError(str(error), request=self._request) from error
 
     def _pass_on_error(self, closed: asyncio.Future[None] | None = None) -> None:
         if closed is not None:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 import httpx
 
 from convai_lab.http.addresses import AddressRules, Resolver
+from convai_lab.http.answers import PostingClient
 
 DEFAULT_TIMEOUT_SECS = 60.0
 GUARDED_TIMEOUT_SECS = 20.0
@@ -30,7 +31,7 @@ def new_client(
     from convai_lab.http.transport import AiohttpTransport
 
     transport = AiohttpTransport(max_connections=max_connections)
-    return httpx.AsyncClient(transport=transport, base_url=base_url, headers=headers, timeout=timeout)
+    return PostingClient(transport, base_url=base_url, headers=headers, timeout=timeout)
 
 
 def guarded_client(

@@ -15,7 +15,7 @@ AIOHTTP_ERRORS = (aiohttp.ClientError, http_exceptions.HttpProcessingError, OSEr
 """What aiohttp raises for the wire's faults; everything else is a fault of ours and stays what it is."""
 
 
-def as_httpx_error(error: Exception, request: httpx.Request) -> httpx.TransportError:
+def as_httpx_error(error: Exception, request: httpx.Request | None) -> httpx.TransportError:
     """Return the httpx exception for an error of aiohttp's."""
     return _kind(error)(_words(error), request=request)
 

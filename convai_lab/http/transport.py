@@ -14,11 +14,13 @@ import os
 import ssl
 import threading
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import NamedTuple
 
 import aiohttp
 import aiohttp.abc
 import httpx
+import yarl
 
 from convai_lab.http.bodies import ResponseBody
 from convai_lab.http.connections import Connections, TimeLimits, current_limits
@@ -29,6 +31,24 @@ from convai_lab.http.targets import target_url
 UNLIMITED_BYTES = 64 * 1024
 MAX_HEADER_BYTES = 64 * 1024
 AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "Content-Type", "User-Agent")
+
+
+class Route(NamedTuple):
+    """The way to a URL: as aiohttp takes it, through which proxy, and with which certificates."""
+
+    target: yarl.URL
+    proxy: str | None
+    tls: ssl.SSLContext | bool
+
+
+class _Sent(NamedTuple):
+    """What is sent but for the body; `request` where httpx made it."""
+
+    method: str
+    route: Route
+    headers: Mapping[str, str] | Sequence[tuple[str, str]]
+    request: httpx.Request | None = None
+
 
 _Sessions = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession]
 
@@ -52,35 +72,44 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request and return the response with its body still to be read."""
-        target = target_url(request.url)
-        proxy = self._proxies.for_url(request.url)
+        sent = _Sent(request.method, self.route(request.url), _headers(request), request)
         limits = TimeLimits(**request.extensions.get("timeout", {}))
+        async with _upload(request, limits) as body:
+            return (await self._send(sent, body, limits)).as_response()
+
+    def route(self, url: httpx.URL) -> Route:
+        """Return the way to a URL.
+
+        Raises:
+            httpx.UnsupportedProtocol: There is none.
+        """
+        return Route(target_url(url), self._proxies.for_url(url), _tls() if url.scheme == "https" else True)
+
+    async def post(self, route: Route, body: bytes, headers: Mapping[str, str], timeout: httpx.Timeout) -> ResponseBody:
+        """Post a small body without httpx, and return the answer with its body still to be read."""
+        limits = TimeLimits(timeout.pool, timeout.connect, timeout.read, timeout.write)
+        return await self._send(_Sent("POST", route, headers), body, limits)
+
+    async def _send(self, sent: _Sent, body: bytes | AsyncIterator[bytes] | None, limits: TimeLimits) -> ResponseBody:
+        route, request = sent.route, sent.request
         restore = current_limits.set(limits)
         try:
-            async with _upload(request, limits) as body:
-                answer = await self._session().request(
-                    request.method,
-                    target,
-                    headers=_headers(request),
-                    data=body,
-                    allow_redirects=False,
-                    timeout=aiohttp.ClientTimeout(sock_read=limits.read),
-                    ssl=_tls() if request.url.scheme == "https" else True,
-                    server_hostname=request.extensions.get("sni_hostname"),
-                    proxy=proxy,
-                )
+            answer = await self._session().request(
+                sent.method,
+                route.target,
+                headers=sent.headers,
+                data=body,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(sock_read=limits.read),
+                ssl=route.tls,
+                server_hostname=None if request is None else request.extensions.get("sni_hostname"),
+                proxy=route.proxy,
+            )
         except AIOHTTP_ERRORS as error:
             raise as_httpx_error(error, request) from error
         finally:
             current_limits.reset(restore)
-        reason = (answer.reason or "").encode("latin-1", "replace")
-        return httpx.Response(
-            answer.status,
-            headers=answer.raw_headers,
-            stream=ResponseBody(answer, request),
-            request=request,
-            extensions={"http_version": b"HTTP/1.1", "reason_phrase": reason},
-        )
+        return ResponseBody(answer, request)
 
     async def aclose(self) -> None:
         """Close the connections of every event loop that has used this transport."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import random
 import re
@@ -16,11 +17,12 @@ from convai_lab.clock import Clock
 from convai_lab.errors import (
     ModelNotFoundError,
     ProviderAuthError,
+    ProviderError,
     ProviderRequestError,
     ProviderStreamError,
     ProviderTimeoutError,
 )
-from convai_lab.http import retry_after_secs
+from convai_lab.http import Answer, post_stream, retry_after_secs
 from convai_lab.providers.base import ChatRequest, LLMEvent
 from convai_lab.providers.models import model_names
 from convai_lab.providers.refusal import Asker, Refused, refusal, stream_refusal
@@ -31,6 +33,7 @@ from convai_lab.providers.streaming import (
     drain,
     parse_object,
     read_events,
+    read_pieces,
     read_text,
     read_whole,
     vendor_errors,
@@ -123,9 +126,10 @@ class HttpLLM:
             rng=self._rng,
             adapt=lambda refused: self._adapt(refused, request),
         )
-        async with contextlib.aclosing(answer) as events:
-            async for event in events:
-                yield event
+        async with contextlib.aclosing(answer) as batches:
+            async for events in batches:
+                for event in events:
+                    yield event
 
     def path(self) -> str:
         """Return the path of the request below the base URL (it may have a query)."""
@@ -151,58 +155,72 @@ class HttpLLM:
         """
         return sendable_key(self._key, provider=self.provider, model=self.model)
 
-    async def _ask(self, request: ChatRequest) -> AsyncGenerator[LLMEvent, None]:
-        async with self._open(request) as response:
-            if response.status_code != httpx.codes.OK:
-                raise await self._refusal(response)
+    async def _ask(self, request: ChatRequest) -> AsyncGenerator[Sequence[LLMEvent], None]:
+        """Ask once; yield what arrives, what arrives together at once."""
+        answer = await self._open(request)
+        try:
+            if answer.status_code != httpx.codes.OK:
+                raise await self._refusal(answer.as_response())
             reader = self.reader(request)
-            async with contextlib.aclosing(self._documents(response, reader)) as documents:
-                async for document in documents:
-                    for said in reader.read(document):
+            async with contextlib.aclosing(self._documents(answer, reader)) as documents:
+                async for some in documents:
+                    said: list[LLMEvent] = []
+                    try:
+                        self._take(some, reader, said)
+                    except (Refused, ProviderError):
+                        if said:
+                            yield said
+                        raise
+                    if said:
                         yield said
-            for said in reader.finish():
-                yield said
+            yield list(reader.finish())
+        finally:
+            await answer.aclose()
 
-    @contextlib.asynccontextmanager
-    async def _open(self, request: ChatRequest) -> AsyncIterator[httpx.Response]:
+    def _take(self, documents: Iterable[str], reader: AnswerReader, said: list[LLMEvent]) -> None:
+        """Read documents and add to `said` what they say; once the answer is complete, a bad one does not matter."""
+        for data in documents:
+            if reader.is_done:
+                return
+            try:
+                said.extend(reader.read(self._parsed(data)))
+            except ProviderStreamError:
+                if not reader.is_complete:
+                    raise
+
+    async def _open(self, request: ChatRequest) -> Answer:
         headers = {
             "accept": "text/event-stream",
             "content-type": "application/json",
-            **self._extra_headers,
-            **self.headers(),
+            **{name.lower(): value for name, value in (self._extra_headers | self.headers()).items()},
         }
+        content = self._encoded(request)
         with vendor_errors(self.provider, self.model):
-            sent = self._http.build_request("POST", self._url(), content=self._encoded(request), headers=headers)
             async with self._clock.timeout(FIRST_ANSWER_SECS):
-                response = await self._http.send(sent, stream=True)
-        try:
-            yield response
-        finally:
-            await response.aclose()
+                return await post_stream(self._http, self._url(), content=content, headers=headers)
 
-    async def _documents(self, response: httpx.Response, reader: AnswerReader) -> AsyncGenerator[dict[str, Any], None]:
+    async def _documents(self, answer: Answer, reader: AnswerReader) -> AsyncGenerator[list[str], None]:
         """Yield the JSON documents of an answer: one an event, or one in all from a server that does not stream."""
         reading = Reading(
             self.provider, self.model, self._clock, lambda: TAIL_SECS if reader.is_complete else IDLE_SECS
         )
-        if "json" in response.headers.get("content-type", ""):
-            for data in decode_whole(await read_whole(response, reading)):
-                if data.strip() not in ("", END_MARK):
-                    yield self._parsed(data)
+        if "json" in answer.content_type:
+            whole = decode_whole(await read_whole(read_pieces(answer, reading)))
+            yield [data for data in whole if data.strip() not in ("", END_MARK)]
             return
-        count = 0
-        async with contextlib.aclosing(read_events(response, reading)) as events:
+        is_empty = True
+        async with contextlib.aclosing(read_events(answer, reading)) as batches:
             with self._lenient_end(reader):
-                async for event in events:
-                    data, count = event.data.strip(), count + 1
-                    if data != END_MARK and data:
-                        yield self._parsed(data)
-                    reader.is_complete = reader.is_complete or data == END_MARK
-                    if data == END_MARK or reader.is_done:
-                        await drain(events, self._clock)
+                async for events in batches:
+                    is_empty, found = False, [event.data.strip() for event in events]
+                    ends = END_MARK in found
+                    yield [data for data in (found[: found.index(END_MARK)] if ends else found) if data]
+                    reader.is_complete = reader.is_complete or ends
+                    if ends or reader.is_done:
+                        await drain(answer, batches, self._clock)
                         break
-        if not count:
-            kind = scrub(response.headers.get("content-type", "without a content type"))[:80]
+        if is_empty:
+            kind = scrub(answer.content_type or "without a content type")[:80]
             raise ProviderStreamError(f"sent an empty answer ({kind})", provider=self.provider, model=self.model)
 
     @contextlib.contextmanager
@@ -284,6 +302,7 @@ def sendable_key(key: Secret | None, *, provider: str, model: str) -> str | None
     return text
 
 
+@functools.lru_cache(maxsize=256)
 def endpoint(base_url: str, path: str) -> str:
     """Join a base URL and a path; a query of the base is kept, and what both have (``/v1``) is not doubled."""
     base, tail = urlsplit(base_url), urlsplit(path)

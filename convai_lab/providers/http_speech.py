@@ -107,7 +107,7 @@ class SpeechVendor:
 
         async def read() -> AsyncGenerator[dict[str, Any], None]:
             async with self.open(call) as response:
-                whole = await read_whole(response, self.reading(call.model))
+                whole = await read_whole(read_chunks(response, self.reading(call.model)))
                 yield parse_object(whole, provider=self.name, model=call.model)
 
         async with contextlib.aclosing(self.ask(read)) as answers:

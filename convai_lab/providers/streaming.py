@@ -12,6 +12,7 @@ import httpx
 
 from convai_lab.clock import Clock
 from convai_lab.errors import ProviderConnectionError, ProviderError, ProviderStreamError, ProviderTimeoutError
+from convai_lab.http import Answer, HttpxAnswer
 
 LONGEST_EVENT_BYTES = 4 << 20
 """The largest server-sent event we take; a whole long answer is a tenth of it."""
@@ -161,37 +162,37 @@ def vendor_errors(provider: str, model: str, *, answering: bool = False) -> Iter
         ) from None
 
 
-async def read_events(response: httpx.Response, reading: Reading) -> AsyncGenerator[ServerEvent, None]:
-    """Yield the server-sent events of an answer as they arrive.
+async def read_events(answer: Answer, reading: Reading) -> AsyncGenerator[list[ServerEvent], None]:
+    """Yield the server-sent events of an answer as they arrive, those that arrive together at once.
 
     Raises:
         ProviderStreamError: The answer was cut off or is too large.
         ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
     """
     decoder = EventDecoder()
-    async with contextlib.aclosing(read_chunks(response, reading)) as chunks:
-        async for chunk in chunks:
+    async with contextlib.aclosing(read_pieces(answer, reading)) as pieces:
+        async for piece in pieces:
             try:
-                events = decoder.feed(chunk)
+                events = decoder.feed(piece)
             except EventTooLarge:
                 raise _too_large(reading) from None
-            for event in events:
-                yield event
-    for event in decoder.finish():
-        yield event
+            if events:
+                yield events
+    if events := decoder.finish():
+        yield events
 
 
-async def read_whole(response: httpx.Response, reading: Reading) -> str:
-    """Return the whole body as text, for a server that does not stream.
+async def read_whole(pieces: AsyncGenerator[bytes, None]) -> str:
+    """Return a whole body as text, for a server that does not stream.
 
     Raises:
         ProviderStreamError: The answer was cut off or is too large.
-        ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
+        ProviderTimeoutError: It stopped coming.
     """
     body = bytearray()
-    async with contextlib.aclosing(read_chunks(response, reading)) as chunks:
-        async for chunk in chunks:
-            body += chunk
+    async with contextlib.aclosing(pieces):
+        async for piece in pieces:
+            body += piece
     return body.decode("utf-8-sig", "replace")
 
 
@@ -204,23 +205,31 @@ def decode_whole(text: str) -> list[str]:
 
 
 async def read_chunks(response: httpx.Response, reading: Reading) -> AsyncGenerator[bytes, None]:
+    """Yield the bytes of a response as they arrive; as `read_pieces`."""
+    async with contextlib.aclosing(read_pieces(HttpxAnswer(response), reading)) as pieces:
+        async for piece in pieces:
+            yield piece
+
+
+async def read_pieces(answer: Answer, reading: Reading) -> AsyncGenerator[bytes, None]:
     """Yield the bytes of an answer as they arrive.
 
     Raises:
         ProviderStreamError: The answer was cut off or is too large.
         ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
     """
-    body, size = aiter(response.aiter_bytes()), 0
-    while True:
+    size = 0
+    while not answer.is_over:
         with vendor_errors(reading.provider, reading.model, answering=True):
-            async with reading.clock.timeout(reading.idle_secs()):
-                chunk = await anext(body, None)
-        if chunk is None:
+            if not (piece := answer.ready()):
+                async with reading.clock.timeout(reading.idle_secs()):
+                    piece = await answer.read()
+        if not piece:
             return
-        size += len(chunk)
+        size += len(piece)
         if size > LONGEST_ANSWER_BYTES:
             raise _too_large(reading)
-        yield chunk
+        yield piece
 
 
 def _too_large(reading: Reading) -> ProviderStreamError:
@@ -232,8 +241,10 @@ def _too_large(reading: Reading) -> ProviderStreamError:
     )
 
 
-async def drain(events: AsyncIterator[ServerEvent], clock: Clock) -> None:
+async def drain(answer: Answer, events: AsyncIterator[object], clock: Clock) -> None:
     """Read to the end of the body, so that the connection can be used again; give up soon and quietly."""
+    if answer.is_over:
+        return
     with contextlib.suppress(TimeoutError, ProviderError):
         async with clock.timeout(DRAIN_SECS):
             async for _ in events:

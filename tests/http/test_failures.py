@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from convai_lab.clock import VirtualClock
-from convai_lab.http import new_client
+from convai_lab.http import new_client, post_stream
 from convai_lab.http.proxies import Proxies
 from convai_lab.http.transport import AiohttpTransport
 
@@ -51,6 +51,11 @@ FAILURES = {
     "silence in the middle of the body": ((CHUNKED + CHUNK, "hang"), httpx.ReadTimeout),
 }
 
+
+def _over_httpx(**options):
+    return httpx.AsyncClient(transport=AiohttpTransport(max_connections=10), **options)
+
+
 SHORT = httpx.Timeout(30, read=0.1)
 
 
@@ -78,6 +83,29 @@ async def test_a_stream_fails_as_httpx_says(case, serve):
             async with client.stream("POST", server.url, json={"stream": True}) as response:
                 [line async for line in response.aiter_lines()]
     assert type(caught.value) is expected
+
+
+@pytest.mark.parametrize("make", [new_client, _over_httpx])
+@pytest.mark.parametrize("case", FAILURES)
+async def test_a_posted_stream_fails_as_httpx_says_whatever_way_it_takes(case, make, serve):
+    steps, expected = FAILURES[case]
+    server = await serve(*steps)
+    async with make(timeout=SHORT) as client:
+        with pytest.raises(expected) as caught:
+            await _posted(client, server.url)
+    assert type(caught.value) is expected
+    assert len(str(caught.value)) < 300
+
+
+async def _posted(client, url):
+    answer = await post_stream(client, f"{url}/x", content=b"{}", headers={"content-type": "application/json"})
+    try:
+        body = b""
+        while not answer.is_over:
+            body += answer.ready() or await answer.read()
+        return answer.status_code, body
+    finally:
+        await answer.aclose()
 
 
 async def test_a_stream_gives_what_came_before_it_was_cut(serve):
