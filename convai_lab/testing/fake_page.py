@@ -39,6 +39,7 @@ class FakePage:
         self._microphone = Speaker()
         self._connection: Any = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._signals: set[concurrent.futures.Future[None]] = set()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="fake-page", daemon=True)
 
@@ -55,7 +56,9 @@ class FakePage:
 
     def signal(self, message: Mapping[str, Any]) -> None:
         """Take a message of the platform, from any thread."""
-        self._submit(self._take(message))
+        taken = self._submit(self._take(message))
+        self._signals.add(taken)
+        taken.add_done_callback(self._signals.discard)
 
     def say(self, pcm: bytes, rate_hz: int = 16000) -> None:
         """Speak into the microphone, at the pace at which it is spoken."""
@@ -63,6 +66,8 @@ class FakePage:
 
     def close(self) -> None:
         """Leave, as a page does that is closed."""
+        for taken in list(self._signals):
+            taken.cancel()
         self._submit(self._close()).result(LIMIT_SECS)
 
     def pcm_heard(self, since: float = 0.0) -> bytes:
@@ -73,9 +78,17 @@ class FakePage:
         """Return for how long something was to be heard since an instant."""
         return sum(len(pcm) / 32000 for at, pcm in self.heard if at >= since and rms_dbfs(pcm) > LOUD_DBFS)
 
-    def last_loud_at(self) -> float:
-        """Return when something was heard last."""
-        return max((at for at, pcm in self.heard if rms_dbfs(pcm) > LOUD_DBFS), default=0.0)
+    def until(self, is_true: Callable[[], bool], limit_secs: float = LIMIT_SECS) -> None:
+        """Wait until something is true of what was heard.
+
+        Raises:
+            AssertionError: It was not in time.
+        """
+        deadline = time.monotonic() + limit_secs
+        while not is_true():
+            if time.monotonic() > deadline:
+                raise AssertionError(f"not in {limit_secs:g} s: {self.loud_secs():.1f} s of sound were heard")
+            time.sleep(0.01)
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         return asyncio.run_coroutine_threadsafe(work, self._loop)

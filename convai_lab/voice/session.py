@@ -44,6 +44,8 @@ LAST_WORDS_SECS = 2.0
 """So long the recogniser may take for what was said when the session ended."""
 LONGEST_FAREWELL_SECS = 30.0
 """So long the agent may take to say goodbye once the conversation has lasted as long as it may."""
+STANDSTILL_SECS = 0.1
+"""A sleep that takes so much too long: this process stood still, and the audio of that time waits to be heard."""
 SCORE_SAMPLES = 5 * FRAME_SAMPLES
 """A `VadScore` is told every 100 ms."""
 HUNG_UP = "hung_up"
@@ -133,6 +135,11 @@ class VoiceSession:
         """Note that the user is doing something: the silence counts from now on."""
         self._quiet.user_spoke()
 
+    def sound_takes(self, ms: float, *, is_at_start: bool = False) -> None:
+        """Take how long sound takes to us and to the user, measured at the user's end: as the agent began, or before."""
+        if self._over is not None and not self._over.done():
+            self._answering.sound_takes(ms, is_at_start=is_at_start)
+
     def dtmf(self, digit: str) -> None:
         """Take a key of the telephone's keypad; keys in a row are one message to the agent, which falls silent."""
         if self._is_open and self._keypad.press(digit):
@@ -156,8 +163,12 @@ class VoiceSession:
     async def _feed_silence(self) -> None:
         """Hear silence where no audio arrives."""
         while True:
-            wait = self._ear.wait(self._clock.now(), is_busy=self._listener.is_busy)
-            await self._clock.sleep(min(wait, max(FRAME_MS / 1000, self._quiet.secs_left)))
+            began = self._clock.now()
+            wait = self._ear.wait(began, is_busy=self._listener.is_busy)
+            wait = min(wait, max(FRAME_MS / 1000, self._quiet.secs_left))
+            await self._clock.sleep(wait)
+            if (late := self._clock.now() - began - wait) > STANDSTILL_SECS:
+                self._ear.stood_still(began + wait + late, late)
             if frames := self._ear.silence_due(self._clock.now()):
                 happening = self._listener.hear_silence(frames)
                 if happening is not None:
