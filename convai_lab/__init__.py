@@ -24,6 +24,7 @@ _PUBLIC = {
     "Judge": "convai_lab.evaluation.judge",
     "JudgePanel": "convai_lab.evaluation.judge_panel",
     "Knowledge": "convai_lab.agents.agent",
+    "LiveSession": "convai_lab.workspace.live_session",
     "Persona": "convai_lab.simulation.persona",
     "Recording": "convai_lab.voice.recording",
     "Scenario": "convai_lab.simulation.scenario",
@@ -37,6 +38,7 @@ _PUBLIC = {
     "Workspace": "convai_lab.workspace.workspace",
     "acompare": "convai_lab.experiments.comparison",
     "areplay": "convai_lab.experiments.replay",
+    "asimulate": "convai_lab.experiments.simulating",
     "compare": "convai_lab.experiments.comparison",
     "comparison_report": "convai_lab.experiments.report:write_report",
     "connect": "convai_lab.workspace.connect",
@@ -54,6 +56,7 @@ _PUBLIC = {
     "reprice": "convai_lab.experiments.repricing",
     "sample_conversations": "convai_lab.analysis.samples",
     "score_audit": "convai_lab.evaluation.reliability",
+    "simulate": "convai_lab.experiments.simulating",
     "template": "convai_lab.agents.templates:from_template",
     "tool": "convai_lab.agents.tools",
     "tool_calls_df": "convai_lab.analysis.dataframes",
@@ -76,6 +79,7 @@ __all__ = [
     "Judge",
     "JudgePanel",
     "Knowledge",
+    "LiveSession",
     "Persona",
     "Recording",
     "Scenario",
@@ -89,6 +93,7 @@ __all__ = [
     "Workspace",
     "acompare",
     "areplay",
+    "asimulate",
     "compare",
     "comparison_report",
     "connect",
@@ -106,6 +111,7 @@ __all__ = [
     "reprice",
     "sample_conversations",
     "score_audit",
+    "simulate",
     "template",
     "tool",
     "tool_calls_df",
@@ -132,6 +138,7 @@ if TYPE_CHECKING:
     from convai_lab.experiments.replay import areplay, replay
     from convai_lab.experiments.report import write_report as comparison_report
     from convai_lab.experiments.repricing import reprice
+    from convai_lab.experiments.simulating import asimulate, simulate
     from convai_lab.experiments.variant import Variant
     from convai_lab.providers.cassette import Cassette
     from convai_lab.providers.repricing import SpeechPrices
@@ -142,6 +149,7 @@ if TYPE_CHECKING:
     from convai_lab.voice.sound import Sound
     from convai_lab.voice.wav import read_wav, write_wav
     from convai_lab.workspace.connect import connect
+    from convai_lab.workspace.live_session import LiveSession
     from convai_lab.workspace.recordings import conversation_audio
     from convai_lab.workspace.workspace import Workspace
 
