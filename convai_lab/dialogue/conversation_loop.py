@@ -222,12 +222,12 @@ class ConversationLoop:
         heard, at = user_text(heard_text), self._record.secs()
         return self.amend(**{"text_heard": heard, **measured, "interrupted": True, "interrupted_at_secs": at})
 
-    def amend(self, **changes: Any) -> Turn | None:
-        """Change the last agent turn by what was measured after it: speech, playout. None when there is none."""
-        if self._running is not None:
+    def amend(self, index: int | None = None, /, **changes: Any) -> Turn | None:
+        """Change an agent turn, the last one unless told, by what was measured after it. None when there is none."""
+        if self._running is not None and index is None:
             raise ConvaiLabError("the reply is still under way: cancel it first, then say what was heard of it")
         turns = self.conversation.turns
-        last = next((index for index in reversed(range(len(turns))) if turns[index].role == "agent"), None)
+        last = next((n for n in reversed(range(len(turns))) if turns[n].role == "agent" and index in (None, n)), None)
         return None if last is None else self._record.replace(last, turns[last].with_changes(**changes))
 
     def time_is_up(self) -> Turn | None:

@@ -7,6 +7,7 @@ be made. What it does there lies beside this file, in JavaScript.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,7 +19,8 @@ import traitlets
 from ipywidgets import Widget, widget_serialization
 
 from convai_lab import background
-from convai_lab.workspace.live_events import AgentAudio, Flush, MediaKind, Signal
+from convai_lab.errors import InvalidValueError
+from convai_lab.workspace.live_events import AgentAudio, Flush, MediaKind, Signal, SoundTimed
 from convai_lab.workspace.media_line import MediaLine
 
 FOLDER = Path(__file__).parent
@@ -78,6 +80,8 @@ class PanelMedia(anywidget.AnyWidget):
             self.send({"do": "audio", "rate": event.rate_hz, "event_id": event.event_id}, [event.pcm])
         elif isinstance(event, Flush):
             self.send({"do": "flush", "event_id": event.event_id})
+        elif isinstance(event, SoundTimed):
+            self.send({"do": "timed", "number": event.number})
 
     def mute(self, on: bool) -> None:
         """Let the page send silence."""
@@ -117,6 +121,8 @@ class PanelMedia(anywidget.AnyWidget):
             self._said(content, buffers)
         elif event == "signal" and isinstance(content.get("message"), Mapping):
             self._line.signal(content["message"])
+        elif event == "takes":
+            self._measured(content)
         elif event == "choose" and content.get("kind") in KINDS:
             self._line.choose(KINDS[content["kind"]])
         elif event in ("ready", "open", "problem"):
@@ -130,6 +136,12 @@ class PanelMedia(anywidget.AnyWidget):
         if 0 < len(frame) <= MAX_FRAME_BYTES and len(frame) % 2 == 0:
             self.is_pausing = threading.current_thread() is threading.main_thread()
             self._line.push(frame, round(rate))
+
+    def _measured(self, content: Mapping[str, Any]) -> None:
+        ways, number = (content.get("to_agent_ms"), content.get("to_user_ms")), content.get("number")
+        with contextlib.suppress(InvalidValueError):  # a clock that was set back: the next measurement is right
+            if isinstance(number, int):
+                self._line.sound_takes(*ways, is_at_start=content.get("is_at_start") is True, number=number)
 
     def _recorded(self, change: Mapping[str, Any]) -> None:
         clip = bytes(change["new"] or b"")

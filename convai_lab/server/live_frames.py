@@ -23,6 +23,8 @@ MAX_CLIP_BYTES = 8 * 1024 * 1024
 """A minute of Opus has about 1 MB, ten minutes at a recorder's usual rate some 5 MB."""
 MAX_CLIP_FRAME_CHARS = MAX_CLIP_BYTES * 4 // 3 + 1_000
 MAX_MIME_CHARS = 100
+LONGEST_WAY_MS = 10_000
+LARGEST_NUMBER = 2**53
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,18 @@ class Mute:
     """The agent is to hear silence, or the user again."""
 
     on: bool
+
+
+@dataclass(frozen=True)
+class SoundTakes:
+    """How long the page measured sound to take, both ways together (None: not known yet).
+
+    `is_at_start`: when the agent began to be heard. `number` is sent back, so that the page can measure.
+    """
+
+    ms: float | None
+    is_at_start: bool
+    number: int
 
 
 @dataclass(frozen=True)
@@ -153,6 +167,17 @@ def _mute(body: Mapping[str, Any]) -> Mute:
     return Mute(body["on"])
 
 
+def _sound_takes(body: Mapping[str, Any]) -> SoundTakes:
+    ways = [body.get(name) for name in ("to_agent_ms", "to_user_ms")]
+    if not all(way is None or (type(way) in (int, float) and 0 <= way <= LONGEST_WAY_MS) for way in ways):
+        raise _WrongError(f"to_agent_ms and to_user_ms must be milliseconds from 0 to {LONGEST_WAY_MS}, or null")
+    number = body.get("number")
+    if type(number) is not int or not 0 <= number <= LARGEST_NUMBER:
+        raise _WrongError("number must be a whole number, and not negative")
+    measured = [float(way) for way in ways if way is not None]
+    return SoundTakes(sum(measured) if len(measured) == len(ways) else None, body.get("is_at_start") is True, number)
+
+
 def _use_agent(body: Mapping[str, Any]) -> UseAgent:
     if not isinstance(body.get("agent"), dict):
         raise _WrongError("agent must be an agent document")
@@ -179,6 +204,7 @@ _READERS = {
     "live_sound": _sound,
     "live_clip": _clip,
     "live_mute": _mute,
+    "live_sound_takes": _sound_takes,
     "live_use_agent": _use_agent,
     "live_cloud": _cloud,
 }
@@ -207,6 +233,11 @@ def signal(message: Mapping[str, Any]) -> Event:
 def media_changed(kind: MediaKind, *, is_connected: bool = True, reason: str | None = None) -> Event:
     """Say how the sound travels, or why it does not."""
     return {"type": "live_media", "kind": kind, "is_connected": is_connected, "reason": reason}
+
+
+def sound_timed(number: int) -> Event:
+    """Answer a `live_sound_takes`, at once."""
+    return {"type": "live_sound_timed", "number": number}
 
 
 def level(user: float, agent: float) -> Event:

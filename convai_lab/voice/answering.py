@@ -36,6 +36,9 @@ PAUSES_TO_SPEAK = 12
 """So often others may run once a first sentence is there: its voice begins, the transport sends it, and other sessions
 come to their first sentence, before the rest of the text is read and recorded."""
 
+LATEST_MEASURE_SECS = 3.0
+"""Who measures how long sound takes tells it every second; what comes later than this is about something else."""
+
 Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]
 
 
@@ -53,6 +56,8 @@ class Answer:
     skipped: bool = False
     turns_before: int = 0
     has_paused: bool = False
+    index: int | None = None
+    """Where the agent's turn is in the record, once it is complete there."""
     task: asyncio.Task[None] | None = None
 
     @property
@@ -77,6 +82,7 @@ class Answering:
         self._loop, self._mouth, self._clock, self._emit = loop, mouth, clock, emit
         self._asr_name, self._spawn = asr_name, spawn
         self._settling: asyncio.Task[None] | None = None
+        self._spoken: Answer | None = None
 
     @property
     def is_last(self) -> bool:
@@ -119,6 +125,22 @@ class Answering:
         if answer.is_committed:
             answer.task.cancel()
         self._settling = self._spawn(self._settle(answer, self._settling))
+
+    def sound_takes(self, ms: float, *, is_at_start: bool) -> None:
+        """Take how long sound takes to us and to the user, as measured at the user's end.
+
+        It belongs to the answer that began to be heard last; a figure of that moment is better than one before it.
+        A turn that is complete in the record is corrected.
+        """
+        answer = self._spoken
+        if answer is None or not (is_at_start or answer.latency.transport_ms is None):
+            return
+        starts = [speech.starts_at for speech in answer.speeches if speech.starts_at is not None]
+        if starts and 0 <= self._clock.now() - self._mouth.instant(starts[0]) <= LATEST_MEASURE_SECS:
+            answer.latency.transport_ms = ms
+            if answer.index is not None:
+                metrics = self._loop.conversation.turns[answer.index].metrics
+                self._loop.amend(answer.index, metrics=answer.latency.metrics(metrics))
 
     async def settled(self) -> None:
         """Wait until what was cut is in the record."""
@@ -258,6 +280,7 @@ class Answering:
         speech = answer.speech = self._mouth.begin()
         speech.on_audible = self.when_audible
         answer.speeches.append(speech)
+        self._spoken = answer
         return speech
 
     def _end_turn(self, answer: Answer, turn: Turn) -> None:
@@ -291,6 +314,7 @@ class Answering:
     def _known_of(self, answer: Answer, speech: Speech, turn: Turn) -> dict[str, Any]:
         """Return what the record should tell of a turn's speech."""
         self._measure(answer.latency, speech)
+        answer.index = next((n for n, one in enumerate(self._loop.conversation.turns) if one is turn), None)
         changes: dict[str, Any] = {
             "tts_engine": self._mouth.tts.name,
             "voice": self._mouth.voice,

@@ -136,7 +136,7 @@ class VoiceSession:
         self._quiet.user_spoke()
 
     def sound_takes(self, ms: float, *, is_at_start: bool = False) -> None:
-        """Take how long sound takes to us and to the user, measured at the user's end: as the agent began, or before."""
+        """Take how long sound takes to us and to the user, measured at the user's end as the agent began, or before."""
         if self._over is not None and not self._over.done():
             self._answering.sound_takes(ms, is_at_start=is_at_start)
 

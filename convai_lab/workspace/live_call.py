@@ -212,6 +212,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any], int], live.LiveEvent | None]
     "live_turn_stored": _turn,
     "live_level": _level,
     "live_window_ready": lambda frame, _: live.WindowReady(_text(frame, "token")),
+    "live_sound_timed": lambda frame, _: live.SoundTimed(_number(frame.get("number"))),
     "live_refused": lambda frame, _: live.Refused(_text(frame, "message")),
 }
 

@@ -128,6 +128,13 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class SoundTimed:
+    """The platform got the measurement of this number (`MediaLine.sound_takes`) just now."""
+
+    number: int
+
+
+@dataclass(frozen=True)
 class WindowReady:
     """The platform has a page for this session; the token opens it, once."""
 
@@ -148,6 +155,7 @@ LiveEvent = (
     | ToolPrinted
     | Level
     | Refused
+    | SoundTimed
     | WindowReady
 )
 """Everything that a voice session tells."""

@@ -11,6 +11,7 @@ from convai_lab.workspace.live_events import MEDIA_KINDS, MediaKind
 
 SESSION_RATE_HZ = 16000
 MAX_CLIP_BYTES = 8 * 1024 * 1024
+LONGEST_WAY_MS = 10_000
 MAX_PIECE_BYTES = 700_000
 """Seven seconds at 48 kHz; a longer sound is sent in pieces."""
 
@@ -60,6 +61,23 @@ class MediaLine:
                 self._port.post({"user_audio_chunk": encoded})
             else:
                 self._port.post({"type": "live_sound", "pcm": encoded, "rate_hz": rate_hz})
+
+    def sound_takes(
+        self, to_agent_ms: float | None, to_user_ms: float | None, *, is_at_start: bool = False, number: int = 0
+    ) -> None:
+        """Tell how long sound takes each way, as measured at the user's end; None: not known.
+
+        It becomes part of the wait that the metrics of a turn tell. Tell it about once a second, and when the agent
+        begins to be heard (`is_at_start`). A `SoundTimed` with the same number comes back at once.
+
+        Raises:
+            InvalidValueError: It is no time from 0 to 10 seconds.
+        """
+        for name, ms in (("to_agent_ms", to_agent_ms), ("to_user_ms", to_user_ms)):
+            if ms is not None and not (type(ms) in (int, float) and 0 <= ms <= LONGEST_WAY_MS):
+                raise InvalidValueError(f"must be milliseconds from 0 to {LONGEST_WAY_MS}, got {ms!r}", field=name)
+        ways = {"to_agent_ms": to_agent_ms, "to_user_ms": to_user_ms}
+        self._port.post({"type": "live_sound_takes", **ways, "is_at_start": is_at_start, "number": number})
 
     def push_clip(self, data: bytes, mime: str) -> None:
         """Say a recorded clip: what a page's recorder made, such as ``audio/webm``.
