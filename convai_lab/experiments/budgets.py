@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 
-import httpx
-
 from convai_lab.experiments.pool import Gate, Pool
+from convai_lab.http import PostingClient
 from convai_lab.providers.base import LLM
 from convai_lab.providers.registry import VENDORS, shared_client, vendor_base_url
 
@@ -37,7 +36,9 @@ def watched_budgets(pool: Pool, llms: Iterable[LLM]) -> Iterator[None]:
         for provider, llm in {llm.provider: llm for llm in llms}.items():
             vendor = VENDORS.get(provider)
             if vendor is not None and vendor.base_url and vendor.keys:
-                stack.enter_context(_listening(shared_client(vendor_base_url(vendor)), pool.gate(llm)))
+                client = shared_client(vendor_base_url(vendor))
+                if isinstance(client, PostingClient):
+                    stack.enter_context(_listening(client, pool.gate(llm)))
         yield
 
 
@@ -52,23 +53,15 @@ def hear(gate: Gate, headers: Mapping[str, str], *, wall: float) -> None:
 
 
 @contextlib.contextmanager
-def _listening(client: httpx.AsyncClient, gate: Gate) -> Iterator[None]:
-    async def listen(response: httpx.Response) -> None:
-        hear(gate, response.headers, wall=gate.clock.wall())
+def _listening(client: PostingClient, gate: Gate) -> Iterator[None]:
+    def listen(headers: Mapping[str, str]) -> None:
+        hear(gate, headers, wall=gate.clock.wall())
 
-    _hooks(client, lambda hooks: [*hooks, listen])
+    client.listeners.append(listen)
     try:
         yield
     finally:
-        _hooks(client, lambda hooks: [hook for hook in hooks if hook is not listen])
-
-
-Hooks = list[Callable[[httpx.Response], Awaitable[None]]]
-
-
-def _hooks(client: httpx.AsyncClient, change: Callable[[Hooks], Hooks]) -> None:
-    hooks = client.event_hooks
-    client.event_hooks = {**hooks, "response": change(hooks.get("response", []))}
+        client.listeners.remove(listen)
 
 
 def _secs(text: str, wall: float) -> float | None:

@@ -6,7 +6,7 @@ thousands of times at the same address, so what can be known once is kept, and t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import httpx
@@ -45,13 +45,28 @@ class Answer(Protocol):
         """Give the connection back when all was read; close it otherwise."""
 
 
+Hear = Callable[[Mapping[str, str]], None]
+"""Is told the headers of an answer; names may be asked for in any case."""
+
+
 class PostingClient(httpx.AsyncClient):
-    """An httpx client on our transport, which `post_stream` can use without httpx."""
+    """An httpx client on our transport, which `post_stream` can use without httpx.
+
+    Those in `listeners` hear the headers of every answer.
+    """
 
     def __init__(self, transport: AiohttpTransport, **options: Any) -> None:
         super().__init__(transport=transport, **options)
         self._direct = transport
         self._routes: dict[str, Route] = {}
+        self.listeners: list[Hear] = []
+
+    async def send(self, request: httpx.Request, **options: Any) -> httpx.Response:
+        """Send a request as httpx does."""
+        response = await super().send(request, **options)
+        for hear in self.listeners:
+            hear(response.headers)
+        return response
 
     def route(self, url: str) -> Route | None:
         """Return the way to a URL; None when only httpx can take it."""
@@ -70,6 +85,8 @@ class PostingClient(httpx.AsyncClient):
         """Post without httpx; cookies are neither sent nor kept."""
         known = {name: value for name, value in self.headers.items() if name not in headers}
         body = await self._direct.post(route, content, {**known, **headers}, self.timeout)
+        for hear in self.listeners:
+            hear(body.headers)
         return body if body.is_plain else HttpxAnswer(body.as_response())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import aiohttp
 import httpx
@@ -39,14 +39,19 @@ class ResponseBody(httpx.AsyncByteStream):
                 yield piece
 
     @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers of the answer; names may be asked for in any case."""
+        return self._answer.headers
+
+    @property
     def content_type(self) -> str:
         """What the body is, "" when it does not say."""
-        return self._answer.headers.get("content-type", "")
+        return self.headers.get("content-type", "")
 
     @property
     def is_plain(self) -> bool:
         """Say whether the bytes are the text, not compressed."""
-        return self._answer.headers.get("content-encoding", "identity").strip().lower() in ("identity", "")
+        return self.headers.get("content-encoding", "identity").strip().lower() in ("identity", "")
 
     @property
     def is_over(self) -> bool:

@@ -22,7 +22,7 @@ def new_client(
     headers: Mapping[str, str] | None = None,
     timeout: float | httpx.Timeout = DEFAULT_TIMEOUT_SECS,
     max_connections: int = MAX_CONNECTIONS,
-) -> httpx.AsyncClient:
+) -> PostingClient:
     """Make a client on the fast transport; whatever goes wrong on the wire arrives as an httpx exception.
 
     Proxies named in the environment are used, except for this machine itself. One client serves any number of

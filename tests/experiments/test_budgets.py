@@ -11,6 +11,7 @@ from convai_lab.clock import VIRTUAL_EPOCH, VirtualClock
 from convai_lab.experiments.budgets import hear
 from convai_lab.experiments.comparison import Comparison
 from convai_lab.experiments.pool import Gate
+from convai_lab.http import PostingClient
 from convai_lab.testing.fake_vendors import FakeVendor
 
 from .conftest import scenarios
@@ -55,4 +56,6 @@ def test_a_run_listens_to_its_vendor_and_stops_listening(
     from convai_lab.providers.registry import VENDORS, shared_client, vendor_base_url
 
     assert len(run(agent, scenarios(2))) == 2
-    assert shared_client(vendor_base_url(VENDORS["openai"])).event_hooks["response"] == []
+    client = shared_client(vendor_base_url(VENDORS["openai"]))
+    assert isinstance(client, PostingClient)
+    assert client.listeners == []

@@ -121,3 +121,15 @@ async def test_a_proxy_of_the_environment_is_used():
     transport = AiohttpTransport(max_connections=1, proxies=proxies)
     with pytest.raises(httpx.UnsupportedProtocol, match="socks5"):
         transport.route(httpx.URL("http://example.com/x"))
+
+
+async def test_whoever_listens_hears_the_headers_of_every_answer_whatever_way_it_took(serve):
+    server = await serve(b"HTTP/1.1 200 OK\r\nX-Left: 5\r\nContent-Length: 0\r\n\r\n", keep_open=True)
+    heard = []
+    async with new_client() as client:
+        client.listeners.append(lambda headers: heard.append(headers.get("x-left")))
+        for content in (b"{}", b"x" * (1 << 17)):
+            answer = await post_stream(client, server.url, content=content, headers=HEADERS)
+            assert await _read(answer) == b""
+        await client.get(server.url)
+    assert heard == ["5", "5", "5"]
