@@ -7,7 +7,9 @@
 const CONNECT_WITHIN_MS = 3000; // from the moment at which the platform rings
 const RING_WITHIN_MS = 15000; // a cold platform has to start first
 const METER_EVERY_MS = 80;
-const DELAY_EVERY = 25; // measurements of loudness
+const TIME_EVERY = 12; // measurements of loudness: about a second
+const LOUD = 0.3; // -42 dBFS: the agent speaks
+const PAUSE = 4; // measurements of loudness: what is loud after so many quiet ones begins
 const TEST_MS = 4000;
 const HEARD_LEVEL = 0.4; // -36 dBFS: a voice at arm's length, not a fan
 const HEARD_TIMES = 4;
@@ -19,7 +21,8 @@ class SoundLine {
     this.microphone = new Microphone(model);
     this.meters = {};
     this.made = [];
-    this.measured = 0;
+    this.echoes = new Echoes();
+    this.measured = this.quiet = 0;
     this.send = (content, buffers) => model.send(content, undefined, buffers);
     this.orders = {
       start: ({ kind }) => this.start(kind),
@@ -30,6 +33,7 @@ class SoundLine {
       signal: ({ message }) => this.call?.take(message),
       audio: (message, [bytes]) => this.channel?.play(message, bytes),
       flush: ({ event_id }) => this.channel?.flush(event_id),
+      timed: ({ number }) => this.echoes.came(number),
       close: () => this.leave(),
     };
   }
@@ -174,8 +178,23 @@ class SoundLine {
 
   measure() {
     const read = (side) => this.meters[side]?.read() ?? 0;
-    this.set("levels", { user: this.microphone.isMuted ? 0 : read("user"), agent: read("agent") });
-    if (this.call?.pc && ++this.measured % DELAY_EVERY === 0) this.call.delay().then((delay) => this.set("delay", delay));
+    const agent = read("agent");
+    this.set("levels", { user: this.microphone.isMuted ? 0 : read("user"), agent });
+    const isStart = agent > LOUD && this.quiet >= PAUSE;
+    this.quiet = agent > LOUD ? 0 : this.quiet + 1;
+    if (isStart || ++this.measured % TIME_EVERY === 0) this.time(isStart).catch(() => {}); // the call is over
+  }
+
+  /** Tell the platform how long sound takes: it is part of the wait for an answer. */
+  async time(isStart) {
+    const kind = this.model.get("line").kind;
+    if (kind !== "webrtc" && kind !== "comm") return;
+    const { toAgent, toUser } = this.call?.pc ? await this.call.takes() : { toAgent: this.echoes.way, toUser: this.echoes.way };
+    const out = 1000 * ((this.context?.baseLatency ?? 0) + (this.context?.outputLatency ?? 0));
+    const isKnown = toAgent !== null && toUser !== null;
+    const ways = { to_agent_ms: isKnown ? toAgent : null, to_user_ms: isKnown ? toUser + out : null };
+    this.send({ event: "takes", ...ways, is_at_start: isStart, number: this.echoes.next() });
+    this.set("delay", isKnown ? toAgent + toUser + out : null);
   }
 
   async leave() {

@@ -86,6 +86,21 @@ class Microphone {
   }
 }
 
+/** How long sound waited in the browser's buffer, in seconds, over about the last second. */
+class Waited {
+  constructor() {
+    this.counts = [];
+  }
+
+  add(sum, played) {
+    const now = performance.now();
+    this.counts = this.counts.filter(({ at }) => now - at < 1100);
+    const [oldest] = this.counts;
+    this.counts.push({ at: now, sum, played });
+    return oldest && played > oldest.played ? (sum - oldest.sum) / (played - oldest.played) : null;
+  }
+}
+
 /** The browser's own call: ipywebrtc's room and peer, with signalling through the kernel to the platform. */
 class Call {
   constructor(room, send, heard) {
@@ -94,6 +109,7 @@ class Call {
     this.sink = new Audio();
     this.sink.autoplay = true;
     this.members = new Set();
+    this.waited = new Waited();
     room.room_msg_send = (message) => send({ event: "signal", message: JSON.parse(JSON.stringify(message)) });
     this.rang = new Promise((done) => (this.ring = done));
     this.connected = new Promise((done, fail) => {
@@ -135,17 +151,14 @@ class Call {
     this.heard(stream);
   }
 
-  /** Return how long sound waits between the platform and the loudspeaker, in milliseconds, of late; null: unknown. */
-  async delay() {
+  /** Return how long sound takes each way just now, in milliseconds; null: not known yet. */
+  async takes() {
     const report = [...(await this.pc.getStats()).values()];
     const sound = report.find((entry) => entry.type === "inbound-rtp" && entry.kind === "audio");
     const pair = report.find((entry) => entry.type === "candidate-pair" && entry.nominated);
-    const { jitterBufferDelay: waited = 0, jitterBufferEmittedCount: played = 0 } = sound ?? {};
-    const before = this.played ?? { waited: 0, played: 0 };
-    this.played = { waited, played };
-    if (played <= before.played) return null;
-    const buffered = (waited - before.waited) / (played - before.played);
-    return 1000 * (buffered + (pair?.currentRoundTripTime ?? 0));
+    const way = pair?.currentRoundTripTime === undefined ? null : (1000 * pair.currentRoundTripTime) / 2;
+    const waited = sound && this.waited.add(sound.jitterBufferDelay, sound.jitterBufferEmittedCount);
+    return { toAgent: way, toUser: way === null || typeof waited !== "number" ? null : way + 1000 * waited };
   }
 
   replace(stream) {
@@ -236,6 +249,26 @@ class Clips {
 
   finish() {
     if (this.recorder.mediaRecorder?.state === "recording") this.recorder.set("recording", false);
+  }
+}
+
+/** How long messages of ours take to the platform, in milliseconds: half the time until their answer is here. */
+class Echoes {
+  constructor() {
+    this.sent = new Map();
+    this.number = 0;
+    this.way = null;
+  }
+
+  next() {
+    this.sent = new Map([...this.sent].slice(-10));
+    this.sent.set(++this.number, performance.now());
+    return this.number;
+  }
+
+  came(number) {
+    if (this.sent.has(number)) this.way = (performance.now() - this.sent.get(number)) / 2;
+    this.sent.delete(number);
   }
 }
 
