@@ -244,8 +244,9 @@ def _notes(comparison: Comparison, k: int | None) -> list[str]:
         notes.append(f"{counted(missing, 'pair')} left out of a difference, as one side has no valid trial")
     if facts.stop == "decided":
         notes.append("only the differences hold at every look; the interval of a single variant's success does not")
-    if facts.mode == "voice" and facts.offline:
-        notes.append("voice latency of offline rules is in simulated time, in which they answer at once")
+    if facts.mode == "voice":
+        rules = ", and offline rules answer at once" if facts.offline else ""
+        notes.append(f"voice latency is in simulated time: the speech engines are stand-ins that take none{rules}")
     if failed := _failed(comparison.trials):
         count = "counts" if failed == 1 else "count"
         notes.append(

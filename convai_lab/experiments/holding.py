@@ -271,7 +271,7 @@ def result_of(
         voice_to_voice_ms=_known(turn.metrics.voice_to_voice_ms for turn in spoken),
         input_tokens=_total(turn.metrics.input_tokens for turn in spoken),
         output_tokens=_total(turn.metrics.output_tokens for turn in spoken),
-        cost_usd=conversation.cost_usd,
+        cost_usd=conversation.cost_usd if spoken or graded.faults or planned.variant.is_remote else 0.0,
         simulator_cost_usd=held.simulator_cost_usd,
         judge_cost_usd=graded.judge_cost_usd,
         model_served=_served(turn.llm_served for turn in spoken),

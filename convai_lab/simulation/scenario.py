@@ -47,6 +47,7 @@ class Scenario:
         language: The language of the caller, as a code.
         lines: What a scripted caller says after the opening.
         state: The invented world before the conversation.
+        acoustics: The caller's surroundings and line, where the conversation is held by voice: fields of `Acoustics`.
 
     Raises:
         InvalidValueError: A value is wrong; the message names the scenario and the field.
@@ -73,6 +74,7 @@ class Scenario:
     language: str | None = None
     lines: tuple[str, ...] = ()
     state: Mapping[str, Any] = field(default_factory=dict)
+    acoustics: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         from convai_lab.simulation.scenario_fields import checked_fields

@@ -162,6 +162,20 @@ def _persona(_name: str, value: Any, where: str) -> Any:
         raise InvalidValueError(f"{error}", field=where.removesuffix(": persona")) from None
 
 
+def _acoustics(_name: str, value: Any, where: str) -> dict[str, float]:
+    """Return the settings that are given; what sound is made of is loaded only for them."""
+    if value is None or value == {}:
+        return {}
+    from convai_lab.simulation.acoustics import find_acoustics
+
+    try:
+        found = find_acoustics(value)
+    except InvalidValueError as error:
+        raise InvalidValueError(f"{error}", field=where.removesuffix(": acoustics")) from None
+    given = value if isinstance(value, Mapping) else asdict(found)
+    return {name: getattr(found, name) for name in given if getattr(found, name) is not None}
+
+
 def _seeds(_name: str, value: Any, where: str) -> tuple[int, ...]:
     listed = [value] if isinstance(value, int) else _items(value, where, like="[1, 2, 3]")
     for seed in listed:
@@ -249,11 +263,12 @@ _MAKERS: dict[str, Callable[[str, Any, str], Any]] = {
     "language": _language,
     "lines": _texts,
     "state": _mapping,
+    "acoustics": _acoustics,
 }
 
 _DEFAULTS: dict[str, Any] = {
     **dict.fromkeys(FIELD_NAMES, ()),
-    **{name: {} for name in ("facts", "variables", "mocks", "state")},
+    **{name: {} for name in ("facts", "variables", "mocks", "state", "acoustics")},
     **dict.fromkeys(("id", "opening", "goal"), ""),
     **dict.fromkeys(("persona", "expected_outcome", "language")),
     "max_turns": Scenario.max_turns,

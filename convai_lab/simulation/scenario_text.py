@@ -21,7 +21,7 @@ MAX_BYTES = 50_000_000
 MAX_YAML_BYTES = 10_000_000
 """YAML is slow to read: larger files are JSONL."""
 STRUCTURED = (
-    "facts", "checks", "variables", "mocks", "expected_tool_calls", "seeds", "history", "lines", "state",
+    "facts", "checks", "variables", "mocks", "expected_tool_calls", "seeds", "history", "lines", "state", "acoustics",
 )  # fmt: skip
 """Columns of a CSV file whose cells are JSON or YAML, such as ``[{said: tomorrow}]``."""
 

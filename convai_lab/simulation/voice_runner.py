@@ -69,7 +69,8 @@ async def run_voice_conversation(
             platform, such as ``offline`` for the embedded ones, which then expect what the scenario says. Stubs, when
             None.
         caller_tts: The caller's voice; that of the engines, when None.
-        acoustics: The caller's surroundings and line; a persona's background noise is added where there is none.
+        acoustics: The caller's surroundings and line, instead of the scenario's; a persona's background noise is
+            added where there is none.
         recording: Where the call is recorded.
     """
     if isinstance(engines, str):
@@ -87,7 +88,7 @@ async def run_voice_conversation(
         tools=SimulatedToolRunner(agent, desk=desk, clock=clock),
         clock=clock,
     )
-    phone = Phone(clock, seed=seed, acoustics=_surroundings(acoustics, persona))
+    phone = Phone(clock, seed=seed, acoustics=_surroundings(acoustics or scenario.acoustics, persona))
     session = VoiceSession(
         loop=loop,
         engines=speech,

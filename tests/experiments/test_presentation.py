@@ -96,8 +96,13 @@ def test_offline_variants_are_badged_in_words() -> None:
 def test_voice_latency_in_simulated_time_is_said_to_be_that() -> None:
     spoken = {"mode": "voice", "trial": {"voice_to_voice_ms": (400.0,)}}
     offline = both(invented(BETTER, offline=("a",), **spoken))
-    assert all("in simulated time, in which they answer at once" in " ".join(shown.split()) for shown in offline)
-    assert all("simulated time" not in shown for shown in both(invented(BETTER, **spoken)))
+    assert all(
+        "stand-ins that take none, and offline rules answer at once" in " ".join(shown.split()) for shown in offline
+    )
+    with_models = both(invented(BETTER, **spoken))
+    assert all("in simulated time: the speech engines are stand-ins" in " ".join(s.split()) for s in with_models)
+    assert not any("offline rules answer" in shown for shown in with_models)
+    assert not any("simulated time" in shown for shown in both(invented(BETTER)))
 
 
 def test_notes_prices_and_failures_of_others_are_said() -> None:
