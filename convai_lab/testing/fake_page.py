@@ -21,7 +21,7 @@ from convai_lab.voice.webrtc import Speaker, load_aiortc
 T = TypeVar("T")
 
 ROOM_ID = "page"
-LIMIT_SECS = 20.0
+LIMIT_SECS = 60.0
 LOUD_DBFS = -40.0
 
 

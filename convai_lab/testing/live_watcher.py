@@ -13,7 +13,7 @@ from convai_lab.providers.stub_speech import StubTTS
 
 E = TypeVar("E")
 
-LIMIT_SECS = 20.0
+LIMIT_SECS = 60.0
 
 
 class LiveWatcher:
