@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -24,6 +24,7 @@ from convai_lab.dialogue.system_tools import AgentTransfer, Effect, EndCall, Ski
 from convai_lab.dialogue.tool_runner import ToolOutcome, ToolRunner, error_result
 from convai_lab.errors import ProviderStreamError, ProviderTimeoutError
 from convai_lab.providers.base import LLM, ChatRequest, Done, LLMEvent, TextDelta
+from convai_lab.providers.batches import Batches, stream_batches
 
 DEFAULT_TOOL_ROUNDS = 10
 DEFAULT_REQUEST_SECS = 120.0
@@ -161,17 +162,17 @@ class Reply:
     async def _ask(self) -> AsyncGenerator[ReplyText, None]:
         """Send one request and take in its answer."""
         meter, self._finish_reason = self.meter.new_request(), None
-        stream = self._llm.stream(self._around.request(self._rounds[:-1]))
+        stream = stream_batches(self._llm, self._around.request(self._rounds[:-1]))
         done: Done | None = None
         try:
-            while (event := await self._next(stream, meter)) is not None:
-                if isinstance(event, Done):
-                    done = event
-                for piece in self._received(event):
-                    yield piece
+            while (events := await self._next(stream, meter)) is not None:
+                for event in events:
+                    if isinstance(event, Done):
+                        done = event
+                    for piece in self._received(event):
+                        yield piece
         finally:
-            if (close := getattr(stream, "aclose", None)) is not None:
-                await close()
+            await stream.aclose()
         if done is None:
             raise ProviderStreamError(
                 "the answer ended without its end mark", provider=self._llm.provider, model=self._llm.model
@@ -179,20 +180,17 @@ class Reply:
         meter.finish(done, self._llm, at=self._clock.wall())
         self._finish_reason = done.finish_reason
 
-    async def _next(self, stream: AsyncIterator[LLMEvent], meter: RequestMeter) -> LLMEvent | None:
-        """Wait for the model's next event; None is the end. Only this waiting counts as the model's time."""
-        started, event = self._clock.now(), None
+    async def _next(self, stream: Batches, meter: RequestMeter) -> Sequence[LLMEvent] | None:
+        """Wait for what the model says next; None is the end. Only this waiting counts as the model's time."""
+        started, events = self._clock.now(), None
         try:
             async with self._clock.timeout(self._patience(meter)):
-                try:
-                    event = await anext(stream)
-                except StopAsyncIteration:
-                    return None
+                events = await anext(stream, None)
         except TimeoutError:
             self._raise_too_late(meter, self._clock.now() - started)
         finally:
-            meter.waited(self._clock.now() - started, for_token=_is_token(event))
-        return event
+            meter.waited(self._clock.now() - started, for_token=any(map(_is_token, events or ())))
+        return events
 
     def _patience(self, meter: RequestMeter) -> float:
         limits = self._limits
@@ -325,7 +323,7 @@ class Reply:
         return "" if message.strip() in said else message.strip()
 
 
-def _is_token(event: LLMEvent | None) -> bool:
+def _is_token(event: LLMEvent) -> bool:
     return isinstance(event, ToolCall) or (isinstance(event, TextDelta) and bool(event.text))
 
 

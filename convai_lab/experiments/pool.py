@@ -12,7 +12,7 @@ import contextlib
 import itertools
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from convai_lab.clock import Clock, SystemClock
@@ -22,6 +22,7 @@ from convai_lab.experiments.spending import Spending
 from convai_lab.experiments.trial_clock import TRIAL_CLOCK as TRIAL_CLOCK
 from convai_lab.experiments.trial_clock import TrialClock as TrialClock
 from convai_lab.providers.base import LLM, ChatRequest, Done, LLMEvent, TextDelta, Usage
+from convai_lab.providers.batches import Batches, flat, one_by_one, stream_batches
 from convai_lab.providers.retry import RetryPolicy
 
 START_IN_FLIGHT = 16
@@ -177,18 +178,25 @@ class PooledLLM:
     def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
         """Stream the answer, once it is this request's turn."""
         world = WORLD_CLOCK.get()
-        return self._stream(request) if world is None else from_outside(world, lambda: self._stream(request))
+        if world is None:
+            return flat(self._stream(request))
+        return from_outside(world, lambda: flat(self._stream(request)))
 
-    async def _stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
+    def stream_batches(self, request: ChatRequest) -> Batches:
+        """Stream the answer as `stream` does, what arrives together at once."""
+        return self._stream(request) if WORLD_CLOCK.get() is None else one_by_one(self.stream(request))
+
+    async def _stream(self, request: ChatRequest) -> Batches:
         attempts, ends_at = itertools.count(1), self._gate.clock.now() + self._patience.total_secs
         while True:
             await self._enter()
             asking = _Asking(self._gate)
             try:
-                async with _closing(self._llm.stream(request)) as events:
-                    async for event in events:
-                        asking.heard(event)
-                        yield event
+                async with contextlib.aclosing(stream_batches(self._llm, request)) as batches:
+                    async for events in batches:
+                        for event in events:
+                            asking.heard(event)
+                        yield events
                 return
             except ProviderError as error:
                 if asking.said or not is_passing(error):
@@ -249,10 +257,6 @@ class _Asking:
             self.done = event
         else:
             self.said += len(str(event.arguments)) + 1
-
-
-def _closing(events: AsyncIterator[LLMEvent]) -> contextlib.AbstractAsyncContextManager[AsyncIterator[LLMEvent]]:
-    return contextlib.aclosing(events) if isinstance(events, AsyncGenerator) else contextlib.nullcontext(events)
 
 
 def _not_counted(since: float | None) -> contextlib.AbstractContextManager[None]:

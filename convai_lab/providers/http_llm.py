@@ -24,6 +24,7 @@ from convai_lab.errors import (
 )
 from convai_lab.http import Answer, post_stream, retry_after_secs
 from convai_lab.providers.base import ChatRequest, LLMEvent
+from convai_lab.providers.batches import Batches, flat
 from convai_lab.providers.models import model_names
 from convai_lab.providers.refusal import Asker, Refused, refusal, stream_refusal
 from convai_lab.providers.retry import RetryPolicy, with_retries
@@ -113,23 +114,23 @@ class HttpLLM:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model!r})"
 
-    async def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
+    def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
         """Stream the answer: text and tool calls, then one `Done`.
 
         Raises:
             ProviderError: One of its subclasses, for everything that can go wrong with a vendor.
         """
-        answer = with_retries(
+        return flat(self.stream_batches(request))
+
+    def stream_batches(self, request: ChatRequest) -> Batches:
+        """Stream the answer as `stream` does, what arrives together at once."""
+        return with_retries(
             lambda: self._ask(request),
             policy=self._retry,
             clock=self._clock,
             rng=self._rng,
             adapt=lambda refused: self._adapt(refused, request),
         )
-        async with contextlib.aclosing(answer) as batches:
-            async for events in batches:
-                for event in events:
-                    yield event
 
     def path(self) -> str:
         """Return the path of the request below the base URL (it may have a query)."""
@@ -155,7 +156,7 @@ class HttpLLM:
         """
         return sendable_key(self._key, provider=self.provider, model=self.model)
 
-    async def _ask(self, request: ChatRequest) -> AsyncGenerator[Sequence[LLMEvent], None]:
+    async def _ask(self, request: ChatRequest) -> Batches:
         """Ask once; yield what arrives, what arrives together at once."""
         answer = await self._open(request)
         try:
