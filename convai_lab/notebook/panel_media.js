@@ -32,7 +32,7 @@ class SoundLine {
       clip: ({ on }) => this.clip(on),
       signal: ({ message }) => this.call?.take(message),
       audio: (message, [bytes]) => this.channel?.play(message, bytes),
-      flush: ({ event_id }) => this.channel?.flush(event_id),
+      flush: ({ event_id }) => this.flush(event_id),
       timed: ({ number }) => this.echoes.came(number),
       close: () => this.leave(),
     };
@@ -96,6 +96,7 @@ class SoundLine {
     const room = await this.microphone.widget("room");
     if (!room || typeof room.on_room_msg !== "function" || !window.RTCPeerConnection) return false;
     this.call = new Call(room, this.send, (stream) => this.meter("agent", stream));
+    this.hush = new Hush(this.call.sink, (side) => this.level(side));
     this.send({ event: "choose", kind: "webrtc" });
     await Promise.race([this.call.rang, after(RING_WITHIN_MS)]);
     const connected = this.call.connected.then(() => true, () => false);
@@ -113,6 +114,7 @@ class SoundLine {
 
   hangUp() {
     if (!this.call) return;
+    this.hush.close();
     this.made.push(this.call.made());
     this.call.close();
     this.call = null;
@@ -122,6 +124,11 @@ class SoundLine {
     if (!this.channel || !stream) return false;
     this.channel.record(stream);
     return true;
+  }
+
+  flush(eventId) {
+    this.hush?.silence();
+    this.channel?.flush(eventId);
   }
 
   use(kind) {
@@ -176,10 +183,13 @@ class SoundLine {
     this.metering ??= setInterval(() => this.measure(), METER_EVERY_MS);
   }
 
+  level(side) {
+    return side === "user" && this.microphone.isMuted ? 0 : (this.meters[side]?.read() ?? 0);
+  }
+
   measure() {
-    const read = (side) => this.meters[side]?.read() ?? 0;
-    const agent = read("agent");
-    this.set("levels", { user: this.microphone.isMuted ? 0 : read("user"), agent });
+    const agent = this.level("agent");
+    this.set("levels", { user: this.level("user"), agent });
     const isStart = agent > LOUD && this.quiet >= PAUSE;
     this.quiet = agent > LOUD ? 0 : this.quiet + 1;
     if (isStart || ++this.measured % TIME_EVERY === 0) this.time(isStart).catch(() => {}); // the call is over

@@ -4,6 +4,15 @@
 
 const FRAME_MS = 60;
 const BUFFER_TARGET_MS = 20;
+const TICK_MS = 20;
+const AUDIBLE = 0.1; // -54 dBFS
+const VOICE = 0.45; // -33 dBFS: somebody speaks into the microphone
+const VOICE_TICKS = 3;
+const SOFTER = 0.15; // -16 dB
+const SOFTER_FOR_MS = 400; // after the voice; then it was nothing, or the platform has said so
+const SOFTER_AT_MOST_TICKS = 100; // of one passage of the agent: it may not want to be interrupted
+const GAP_TICKS = 5; // words are closer to each other
+const SILENT_AT_MOST_MS = 1000;
 
 const PROBLEMS = {
   NotAllowedError: "refused",
@@ -86,6 +95,38 @@ class Microphone {
   }
 }
 
+/** Lets the user have the floor in a call: the agent is softer as soon as a voice is heard here, which may be a cough,
+ *  and silent once the platform has stopped it, until what the browser still has of the old sound has run out. */
+class Hush {
+  constructor(sink, read) {
+    Object.assign(this, { sink, read, voice: 0, quiet: 0, soft: 0, softUntil: 0, silentUntil: 0 });
+    this.timer = setInterval(() => this.tick(performance.now()), TICK_MS);
+  }
+
+  silence() {
+    if (this.quiet < GAP_TICKS) this.silentUntil = performance.now() + SILENT_AT_MOST_MS;
+    this.apply(performance.now());
+  }
+
+  tick(now) {
+    this.quiet = this.read("agent") > AUDIBLE ? 0 : this.quiet + 1;
+    this.voice = this.read("user") > VOICE ? this.voice + 1 : 0;
+    if (this.quiet >= GAP_TICKS) this.silentUntil = this.softUntil = this.soft = 0;
+    else if (this.voice >= VOICE_TICKS && this.soft < SOFTER_AT_MOST_TICKS) this.softUntil = now + SOFTER_FOR_MS;
+    if (now < this.softUntil) this.soft += 1;
+    this.apply(now);
+  }
+
+  apply(now) {
+    this.sink.muted = now < this.silentUntil;
+    this.sink.volume = now < this.softUntil ? SOFTER : 1;
+  }
+
+  close() {
+    clearInterval(this.timer);
+  }
+}
+
 /** How long sound waited in the browser's buffer, in seconds, over about the last second. */
 class Waited {
   constructor() {
@@ -145,6 +186,7 @@ class Call {
   play(track) {
     const receiver = this.pc.getReceivers().find((r) => r.track === track);
     if (receiver && "jitterBufferTarget" in receiver) receiver.jitterBufferTarget = BUFFER_TARGET_MS;
+    else if (receiver && "playoutDelayHint" in receiver) receiver.playoutDelayHint = BUFFER_TARGET_MS / 1000;
     const stream = new MediaStream([track]);
     this.sink.srcObject = stream;
     this.sink.play().catch(() => {}); // silent until the first click in the page

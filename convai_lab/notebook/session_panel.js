@@ -120,7 +120,7 @@ class PanelView {
     this.agent = make("meter", { min: "0", max: "1", "aria-label": "The agent's loudness" });
     this.device = make("select", { "aria-label": "Microphone", onchange: () => this.order({ do: "device", id: this.device.value }) });
     this.endButton = this.button("End", () => this.model.send({ do: "end" }));
-    this.delay = make("span", { title: "How long sound waits on its way to your ear; it adds to the times of the turns" });
+    this.delay = make("span", { title: "How long sound takes to the platform and back; it is part of the times of the turns" });
     this.meters = make("span", { class: "convai-meters" }, make("label", {}, "you ", this.user), make("label", {}, "agent ", this.agent), this.delay);
     this.controls = make("div", { class: "convai-row" }, this.pushButton, this.muteButton, this.meters, this.device, this.endButton);
     return this.controls;
@@ -233,7 +233,7 @@ class PanelView {
     this.user.value = levels.user ?? 0;
     this.agent.value = levels.agent ?? 0;
     const delay = this.media.get("delay");
-    this.delay.textContent = delay ? `page adds ${Math.round(delay)} ms` : "";
+    this.delay.textContent = delay ? `on the way ${Math.round(delay)} ms` : "";
     const test = this.media.get("test") ?? {};
     const verdict = test.heard ? "✓ We hear you." : "✗ Nothing heard: choose another microphone, or turn it up.";
     const words = { listening: `Say something … ${"▮".repeat(Math.round((levels.user ?? 0) * 10))}`, done: verdict }[test.phase] ?? "";

@@ -5,6 +5,15 @@ window.heard = []; // [seconds, loudness, strongest frequency] of what the newes
 window.refusal = null; // the name of an error with which no microphone is given
 window.speaksIntoPage = true; // false: the browser's own microphone, which is a file
 
+const sinks = []; // what the page plays calls with
+window.Audio = class extends window.Audio {
+  constructor(...all) {
+    super(...all);
+    sinks.push(this);
+  }
+};
+const played = (loudness) => (sinks.at(-1)?.muted ? 0 : loudness * (sinks.at(-1)?.volume ?? 1));
+
 const EVERY_MS = 25;
 const seconds = () => (performance.timeOrigin + performance.now()) / 1000;
 
@@ -15,6 +24,7 @@ function listen(track) {
   const samples = new Float32Array(512);
   const bins = new Float32Array(analyser.frequencyBinCount);
   window.heard = [];
+  window.marks = [];
   const timer = setInterval(() => {
     if (track.readyState === "ended") {
       clearInterval(timer);
@@ -24,7 +34,8 @@ function listen(track) {
     analyser.getFloatFrequencyData(bins);
     const loudness = Math.sqrt(samples.reduce((sum, value) => sum + value * value, 0) / samples.length);
     const strongest = (bins.indexOf(Math.max(...bins)) * context.sampleRate) / analyser.fftSize;
-    return window.heard.push([seconds(), loudness, strongest]);
+    window.marks.push([seconds(), loudness, sinks.at(-1)?.muted, sinks.at(-1)?.volume]);
+    return window.heard.push([seconds(), played(loudness), strongest]);
   }, EVERY_MS);
 }
 
