@@ -18,6 +18,7 @@ from convai_lab.clock import Clock, VirtualClock
 from convai_lab.conversations.conversation import Conversation, CriterionResult
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.evaluation.judge_prompt import Questions
+from convai_lab.experiments.invented_times import without_times
 from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool, PooledLLM
@@ -92,6 +93,8 @@ class Holder:
         )
         if self.cassette is not None:
             conversation = conversation.with_changes(cassette=self.cassette.name)
+        if self.mode == "text" and self.is_virtual(planned):
+            conversation = without_times(conversation)
         graded = await self._graded(planned, held, conversation)
         self._require_uncapped(graded.faults)
         result = result_of(planned, held, graded, is_virtual=self.is_virtual(planned))

@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from convai_lab import background
 from convai_lab.agents.agent import Agent
 from convai_lab.clock import SystemClock, VirtualClock
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.conversations.turn import Turn, TurnMetrics
+from convai_lab.conversations.turn import Turn
 from convai_lab.errors import InvalidValueError, NotFoundError
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.contenders import find_agent
+from convai_lab.experiments.invented_times import without_times
 from convai_lab.experiments.lineup import SCRIPTED, UserSpec, model_ref
 from convai_lab.experiments.outside import from_outside
 from convai_lab.experiments.plan import agent_mark
@@ -32,8 +33,6 @@ from convai_lab.simulation.simulated_user import Move, SimulatedUser, find_user
 
 if TYPE_CHECKING:
     from convai_lab.workspace.workspace import Workspace
-
-NOT_MEASURED: dict[str, Any] = {field.name: None for field in fields(TurnMetrics) if field.name.endswith("_ms")}
 
 OnTurn = Callable[[Conversation], object]
 """Is told the conversation whenever somebody has spoken."""
@@ -196,7 +195,7 @@ async def asimulation(
     held = await _held(casting, on_turn)
     has_real_times = casting.mode == "voice" or not casting.is_invented
     if not has_real_times:
-        held = replace(held, conversation=_without_times(held.conversation))
+        held = replace(held, conversation=without_times(held.conversation))
     if workspace is not None and workspace.platform == "local":
         await workspace.conversations.akeep([held.conversation])
     costs = (held.conversation.cost_usd, held.simulator_cost_usd)
@@ -272,13 +271,6 @@ def _in_own_world(casting: Casting, llm: LLM, on_turn: OnTurn | None, conversati
     speaking = llm if llm.is_offline else _Outside(llm, clock)
     options: dict[str, Any] = {"seed": casting.seed, "clock": clock, "conversation_id": conversation_id}
     return clock.run(hold(casting.agent, casting.scenario, llm=speaking, user=user, **options))
-
-
-def _without_times(conversation: Conversation) -> Conversation:
-    """Return a conversation without the times of its replies, which mean nothing where time is invented."""
-    return conversation.with_changes(
-        turns=tuple(turn.with_changes(metrics=replace(turn.metrics, **NOT_MEASURED)) for turn in conversation.turns)
-    )
 
 
 def _llm(casting: Casting) -> LLM:

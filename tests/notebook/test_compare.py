@@ -249,3 +249,11 @@ def test_what_models_answered_is_replayed_without_them_and_without_a_key(
     assert "no vendor was asked" in notebook.html
     said = notebook.fails(f"{line}\n- opening: Something else\n  checks: [{{said: shipped}}]")
     assert "CassetteMissError" in said
+
+
+def test_what_was_said_by_rules_shows_no_time_that_nobody_measured(notebook: Any, support: str) -> None:
+    found = notebook.must(f"%%compare {support}\nWhen are you open, and how fast are you?")
+    said = found.conversation(support, found.scenarios[0].id)
+    assert {turn.metrics.llm_ttft_ms for turn in said} == {None}
+    assert "not measured" in said.text
+    assert "0 ms" not in said.text

@@ -1,0 +1,22 @@
+"""Invented times: what is left of a conversation's times where nobody waited for anything?"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.turn import TurnMetrics
+
+NOT_MEASURED: dict[str, Any] = {field.name: None for field in fields(TurnMetrics) if field.name.endswith("_ms")}
+
+
+def without_times(conversation: Conversation) -> Conversation:
+    """Return a typed conversation of rules with rules without how long it and its replies took: nobody measured it."""
+    return conversation.with_changes(
+        duration_secs=None,
+        turns=tuple(
+            turn.with_changes(metrics=replace(turn.metrics, **NOT_MEASURED)) if turn.role == "agent" else turn
+            for turn in conversation.turns
+        )
+    )
