@@ -130,20 +130,38 @@ class Runner:
                     group.create_task(self._work(queue))
 
     async def _work(self, queue: Iterator[PlannedTrial]) -> None:
-        """Hold one trial after the other until none is left, or the run is to stop."""
-        for trial in queue:
-            if self.ledger.stopped is not None or not await self._affordable(trial):
-                return
-            reserved = self.ledger.started(trial)
-            try:
-                result = await self.hold(trial)
-            except CapReachedError:
-                self.ledger.stopped = self.ledger.stopped or "max_cost"
-                return
-            finally:
-                self.ledger.ended(reserved)
-                self._changed.set()
-            await self._keep(result)
+        """Hold one trial after the other until none is left, or the run is to stop.
+
+        The next one begins while the last is being written, unless what came of the last may end the run.
+        """
+        writing: asyncio.Task[None] | None = None
+        try:
+            for trial in queue:
+                if self.ledger.stopped is not None or not await self._affordable(trial):
+                    return
+                result = await self._held(trial)
+                if writing is not None:
+                    await writing
+                if result is None:
+                    return
+                writing = asyncio.create_task(self._keep(result))
+                if self.is_over is not None:
+                    await writing
+        finally:
+            if writing is not None:
+                await writing
+
+    async def _held(self, trial: PlannedTrial) -> TrialResult | None:
+        """Hold a trial; None when nothing more may be spent."""
+        reserved = self.ledger.started(trial)
+        try:
+            return await self.hold(trial)
+        except CapReachedError:
+            self.ledger.stopped = self.ledger.stopped or "max_cost"
+            return None
+        finally:
+            self.ledger.ended(reserved)
+            self._changed.set()
 
     async def _affordable(self, trial: PlannedTrial) -> bool:
         while (answer := self.ledger.may_start(trial)) is None:
