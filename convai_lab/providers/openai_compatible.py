@@ -139,15 +139,17 @@ class ChunkReader:
         self._at: dict[int, _Call] = {}
         self._anything = False
 
-    def read(self, event: Mapping[str, Any]) -> Iterator[LLMEvent]:
+    def read(self, event: Mapping[str, Any]) -> list[LLMEvent]:
         """Take one chunk (or a whole completion, from a server that does not stream)."""
-        if isinstance(event.get("model"), str) and event["model"]:
-            self._served = event["model"]
-        if isinstance(event.get("usage"), dict):
-            self._usage = read_usage(event["usage"])
+        if isinstance(served := event.get("model"), str) and served:
+            self._served = served
+        if isinstance(usage := event.get("usage"), dict):
+            self._usage = read_usage(usage)
+        said: list[LLMEvent] = []
         for choice in _dicts(event.get("choices")):
             if choice.get("index") in (None, 0):
-                yield from self._choice(choice)
+                said += self._choice(choice)
+        return said
 
     def finish(self) -> Iterator[LLMEvent]:
         """Yield the tool calls and `Done`."""
@@ -164,17 +166,19 @@ class ChunkReader:
             reason = "tool_calls"
         yield Done(reason, self._served or self._model, self._usage)
 
-    def _choice(self, choice: Mapping[str, Any]) -> Iterator[LLMEvent]:
+    def _choice(self, choice: Mapping[str, Any]) -> list[LLMEvent]:
+        said: list[LLMEvent] = []
         delta = choice.get("delta") or choice.get("message")
         if isinstance(delta, dict):
             self._anything = True
             for piece in (_text(delta.get("content")), delta.get("refusal")):
-                if text := self._text.take(piece):
-                    yield TextDelta(text)
+                if piece and (text := self._text.take(piece)):
+                    said.append(TextDelta(text))
             for part in _dicts(delta.get("tool_calls")):
                 self._tool_call(part)
-        if isinstance(choice.get("finish_reason"), str) and choice["finish_reason"]:
-            self._reason, self.is_complete = choice["finish_reason"], True
+        if isinstance(reason := choice.get("finish_reason"), str) and reason:
+            self._reason, self.is_complete = reason, True
+        return said
 
     def _tool_call(self, part: Mapping[str, Any]) -> None:
         function = part.get("function") if isinstance(part.get("function"), dict) else {}

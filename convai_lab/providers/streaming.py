@@ -65,6 +65,8 @@ class EventDecoder:
         Raises:
             EventTooLarge: A line or an event is larger than the limit.
         """
+        if self._start is None and (whole := self._whole(chunk)) is not None:
+            return whole
         return list(self._take(self._without_mark(chunk)))
 
     def finish(self) -> list[ServerEvent]:
@@ -76,6 +78,24 @@ class EventDecoder:
         if self._data:
             events.append(self._event())
         return events
+
+    def _whole(self, chunk: bytes) -> list[ServerEvent] | None:
+        """Return the events of a chunk that holds only whole events of one line of data each, as nearly all do."""
+        if (
+            self._line
+            or self._data
+            or self._name
+            or self._skip_newline
+            or not chunk.endswith(b"\n\n")
+            or b"\r" in chunk
+        ):
+            return None
+        blocks = chunk[:-2].split(b"\n\n")
+        if len(chunk) > self._limit or chunk.count(b"\n") != 2 * len(blocks):
+            return None
+        if not all(block.startswith(b"data: ") for block in blocks):
+            return None
+        return [ServerEvent("", block[6:].decode("utf-8", "replace")) for block in blocks]
 
     def _without_mark(self, chunk: bytes) -> bytes:
         """Drop a byte order mark at the very start, which may itself arrive in pieces."""
