@@ -16,8 +16,8 @@ from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ
 from convai_lab.voice.listening import Happening, Listener, Utterance
 from convai_lab.voice.speaking import Mouth
 
-HOLD_MS = 140
-"""So much speech makes the agent pause; with the rounding to frames it is silent within 200 ms."""
+HOLD_MS = 120
+"""So much speech makes the agent pause; with the rounding to frames it is silent within 180 ms."""
 VOICED_MS = 60
 """So much of that must be voiced: a cough is noise and has no pitch."""
 CERTAIN_MS = 800
