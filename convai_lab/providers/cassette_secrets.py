@@ -22,7 +22,7 @@ _NAMES_OF_SECRETS = (
 )
 _SECRET_NAME = re.compile(rf"^(?:.*[-_.])?(?:{_NAMES_OF_SECRETS}|token)$", re.IGNORECASE)
 _SECRET_TEXT = re.compile(
-    rf"""(?P<name>\b(?:[\w-]*[-_])?(?:{_NAMES_OF_SECRETS})\\?["']?\s*[:=]\s*\\?["']?)"""
+    rf"""(?P<name>(?:\b|(?<=_))(?:{_NAMES_OF_SECRETS})\\?["']?\s*[:=]\s*\\?["']?)"""
     r"""(?P<value>(?:(?:bearer|basic|token)\s+)?[^\s"'\\,;&<>{}]{6,})""",
     re.IGNORECASE,
 )

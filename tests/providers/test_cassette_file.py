@@ -268,6 +268,9 @@ def test_scrubbing_a_hostile_text_takes_no_time() -> None:
         "authorization: " * 20_000,
         "bearer " * 40_000,
         "-" * 200_000,
+        "a-" * 20_000,
+        "_-" * 20_000,
+        "_token" * 20_000,
     ):
         clean_text(text)
     assert time.perf_counter() - began < 2
