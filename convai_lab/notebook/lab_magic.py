@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from convai_lab import background, settings
-from convai_lab.errors import MissingKeyError
-from convai_lab.notebook.arguments import Arguments
+from convai_lab.errors import MissingKeyError, MissingPackageError
+from convai_lab.notebook.arguments import Arguments, ArgumentsError
 from convai_lab.notebook.bench import Bench
 from convai_lab.notebook.display import TABLE_STYLE
 from convai_lab.providers.local_servers import LocalServer, find_local_servers
@@ -23,6 +23,7 @@ SPEECH_PARTS = (
 )
 """What each embedded engine does, the module that holds it, and its name."""
 
+NO_PAGE = "--microphone tests the microphone of a notebook's page, and this is none: convai lab opens one"
 LABEL_STYLE = "text-align:left;padding:2px 16px 2px 0;font-weight:600;vertical-align:top;white-space:nowrap"
 VALUE_STYLE = "text-align:left;padding:2px 0"
 
@@ -49,6 +50,7 @@ class LabStatus:
             ("Without a key", "--llm offline (deterministic rules, not a language model)"),
             ("Local model servers", "; ".join(map(_server_line, self.servers)) or "none found on this machine"),
             ("Speech engines", _speech_line(self.speech)),
+            ("Microphone", "%lab --microphone tests it; %talk AGENT opens a panel to talk in"),
             ("Stored in", self.folder),
         ]
 
@@ -70,13 +72,15 @@ class LabStatus:
 
 
 def run_lab(bench: Bench, arguments: Arguments, _body: str | None) -> LabStatus:
-    """Choose the platform when asked to, and return the status card."""
+    """Choose the platform and test the microphone when asked to, and return the status card."""
     if arguments.platform:
         variable = arguments.api_key_variable
         key = settings.find_key(variable) if variable else None
         if variable and key is None:
             raise MissingKeyError(variable, needed_for=arguments.platform, instead="stay on the local platform")
         bench.use_platform(arguments.platform, api_key=key)
+    if arguments.microphone:
+        _test_microphone(bench)
     return LabStatus(
         platform=bench.platform,
         platform_note=_platform_note(bench),
@@ -85,6 +89,18 @@ def run_lab(bench: Bench, arguments: Arguments, _body: str | None) -> LabStatus:
         speech={name: importlib.util.find_spec(module) is not None for _, module, name in SPEECH_PARTS},
         folder=_shortened(str(settings.home())),
     )
+
+
+def _test_microphone(bench: Bench) -> None:
+    """Show a microphone test above the card."""
+    if getattr(bench.shell, "kernel", None) is None:
+        raise ArgumentsError(NO_PAGE)
+    try:
+        from convai_lab.notebook.microphone_test import show_microphone_test
+    except ImportError as missing:
+        package = missing.name or "anywidget"
+        raise MissingPackageError(package, extra="lab", needed_for="The microphone test") from None
+    show_microphone_test()
 
 
 def _platform_note(bench: Bench) -> str:

@@ -36,8 +36,9 @@ LAB = Magic(
     options=(
         Option("--platform", "work on local, elevenlabs, or the URL of a platform", choices=("local", "elevenlabs")),
         Option("--api-key-variable", "for a URL: the environment variable that holds its key", value_name="NAME"),
+        Option("--microphone", "test the microphone of this notebook's page", flag=True),
     ),
-    examples=("%lab", "%lab --platform elevenlabs"),
+    examples=("%lab", "%lab --microphone", "%lab --platform elevenlabs"),
 )
 
 AGENT = Magic(

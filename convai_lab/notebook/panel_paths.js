@@ -23,6 +23,17 @@ const PROBLEMS = {
   AbortError: "device_busy",
 };
 
+const GONE = ["restarting", "autorestarting", "dead", "terminating"];
+
+/** Call `react` once the kernel is restarted or gone; returns what ends that. Front ends that do not tell stay silent. */
+function whenKernelGone(manager, react) {
+  const changes = manager?.kernel?.statusChanged;
+  if (typeof changes?.connect !== "function") return () => {};
+  const changed = (_, status) => GONE.includes(status) && react();
+  changes.connect(changed);
+  return () => changes.disconnect(changed);
+}
+
 const after = (ms) => new Promise((done) => setTimeout(done, ms));
 
 class Problem extends Error {
@@ -42,7 +53,7 @@ class Microphone {
 
   async open() {
     if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia) throw new Problem("insecure");
-    const camera = await this.widget("camera");
+    const camera = (this.camera = await this.widget("camera"));
     this.hasExtension = typeof camera?.captureStream === "function";
     try {
       this.stream = await (this.hasExtension ? camera.captureStream() : this.capture());
@@ -72,10 +83,7 @@ class Microphone {
     this.model.set("constraints", constraints);
     const camera = await this.widget("camera");
     this.close();
-    if (this.hasExtension) {
-      camera.set("constraints", constraints);
-      camera.cameraStream = null;
-    }
+    if (this.hasExtension) camera.set("constraints", constraints);
     return this.open();
   }
 
@@ -92,6 +100,7 @@ class Microphone {
   close() {
     this.stream?.getTracks().forEach((track) => track.stop());
     this.stream = null;
+    if (this.camera) this.camera.cameraStream = null; // else it gives the stopped one away, for ever
   }
 }
 
@@ -294,12 +303,12 @@ class Clips {
   }
 }
 
-/** How long messages of ours take to the platform, in milliseconds: half the time until their answer is here. */
-class Echoes {
+/** What the platform's clock says, and how long messages of ours take to it: half the time until their answer is here. */
+class PlatformClock {
   constructor() {
     this.sent = new Map();
+    this.echoes = [];
     this.number = 0;
-    this.way = null;
   }
 
   next() {
@@ -308,9 +317,21 @@ class Echoes {
     return this.number;
   }
 
-  came(number) {
-    if (this.sent.has(number)) this.way = (performance.now() - this.sent.get(number)) / 2;
+  answered(number, at) {
+    if (!this.sent.has(number)) return;
+    const [sent, now] = [this.sent.get(number), performance.now()];
     this.sent.delete(number);
+    this.echoes = [...this.echoes.slice(-9), { way: (now - sent) / 2, ahead: 1000 * at - (sent + now) / 2 }];
+  }
+
+  get way() {
+    return this.echoes.at(-1)?.way ?? null;
+  }
+
+  /** Return an instant of this page by the platform's clock, in seconds; the quickest answer knows best. */
+  at(instant) {
+    const [best] = [...this.echoes].sort((one, other) => one.way - other.way);
+    return best ? (instant + best.ahead) / 1000 : null;
   }
 }
 
@@ -328,6 +349,12 @@ class Meter {
     const power = this.samples.reduce((sum, value) => sum + value * value, 0) / this.samples.length;
     const decibels = 10 * Math.log10(power + 1e-12);
     return Math.min(1, Math.max(0, (decibels + 60) / 60));
+  }
+
+  /** Return since when what was read last is as loud as this, by the page's clock. */
+  since(loud) {
+    const first = this.samples.findIndex((value) => Math.abs(value) >= loud);
+    return performance.now() - (1000 * (this.samples.length - Math.max(0, first))) / this.analyser.context.sampleRate;
   }
 
   close() {
