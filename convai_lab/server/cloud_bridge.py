@@ -36,6 +36,8 @@ from convai_lab.workspace.socket import Closed, Socket, SocketClosed, open_socke
 ADDRESS_SECS = 10.0
 SILENCE_SECS = 0.2
 """When no sound comes for so long, silence is sent: the other platform hears pauses only in sound."""
+LATE_SECS = 0.8
+"""A page's call never pauses: sound that does not come is late, and silence in its place would damage a word."""
 MAX_AHEAD_SECS = 0.5
 STATE_SECS = 0.05
 TOLD_CODES = (NORMAL, OPERATIONAL, REFUSED, CRASHED)
@@ -55,7 +57,7 @@ class CloudBridge:
         self._ids, self._audio_ids = EventIds(), dict[int, int]()
         self._early: deque[dict[str, Any]] = deque()
         self._formats_known = asyncio.Event()
-        self._is_thinking = False
+        self._is_thinking = self._is_quiet = False
         self._cut = 0
         self._cloud: Socket | None = None
 
@@ -174,10 +176,14 @@ class CloudBridge:
             await self._clock.sleep(max(0.0, sent_until - self._clock.now() - MAX_AHEAD_SECS))
 
     async def _next_sound(self) -> bytes:
+        is_late = self._media.is_by_webrtc and not self._is_quiet
         try:
-            async with self._clock.timeout(SILENCE_SECS):
-                return await self._media.user.receive() or b""
+            async with self._clock.timeout(LATE_SECS if is_late else SILENCE_SECS):
+                pcm = await self._media.user.receive() or b""
+                self._is_quiet = False
+                return pcm
         except TimeoutError:
+            self._is_quiet = True
             return silence(SILENCE_SECS)
 
     # From the other platform
