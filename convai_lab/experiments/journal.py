@@ -186,23 +186,23 @@ class _Writing:
                 if not written.done():
                     written.set_exception(error)
             return
-        for (result, written), other in zip(group, kept, strict=True):
+        for (_, written), result in zip(group, kept, strict=True):
             if not written.done():
-                written.set_result(other or result.light())
+                written.set_result(result)
 
-    def _commit(self, results: Sequence[TrialResult]) -> list[TrialResult | None]:
-        """Write a group in one transaction; return what others had written first, None where there was nothing."""
+    def _commit(self, results: Sequence[TrialResult]) -> list[TrialResult]:
+        """Write a group in one transaction; return what is kept: what others had written first, else ours."""
         rows = _rows(results)
         with self._db.write() as connection:
             return [self._write_row(connection, row) for row in rows]
 
-    def _write_row(self, connection: Any, row: _Row) -> TrialResult | None:
+    def _write_row(self, connection: Any, row: _Row) -> TrialResult:
         if not connection.execute(_ADD, row.trial).rowcount:
             found = connection.execute("SELECT result FROM trials WHERE key = ?", row.trial[:1]).fetchone()
             return _result(found["result"], self._db.path, like=row.result)
         if row.body is not None:
             connection.execute("INSERT OR REPLACE INTO conversations VALUES (?, ?)", (row.trial[0], row.body))
-        return None
+        return row.result
 
 
 def _rows(results: Sequence[TrialResult]) -> list[_Row]:
@@ -213,9 +213,16 @@ def _rows(results: Sequence[TrialResult]) -> list[_Row]:
     clean, count = settings.scrub(BETWEEN.join(texts)).split(BETWEEN), len(results)
     bodies, states = map(_body, clean[count : 2 * count]), clean[2 * count :]
     return [
-        _Row(result, (result.key, result.failed_party is None, text, state, result.talk), body)
-        for result, text, body, state in zip(results, clean, bodies, states, strict=False)
+        _Row(_clean(result, text, was), (result.key, result.failed_party is None, text, state, result.talk), body)
+        for result, was, text, body, state in zip(results, texts, clean, bodies, states, strict=False)
     ]
+
+
+def _clean(result: TrialResult, text: str, was: str) -> TrialResult:
+    """Return a trial as it is kept: a key that somebody said in it is in nobody's tables either."""
+    if text == was:
+        return result.light()
+    return TrialResult.from_dict(json.loads(text)).with_changes(is_cached=result.is_cached)
 
 
 def _conversation_text(result: TrialResult) -> str:

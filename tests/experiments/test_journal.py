@@ -100,8 +100,10 @@ async def test_a_key_that_somebody_says_is_not_kept(journal: Journal) -> None:
     said = result().conversation
     assert said is not None
     said = said.with_changes(turns=(Turn(role="user", text="My key is hunter2-hunter2"),))
-    await journal.add(result(conversation=said, checks=(CheckResult(True, "x", "hunter2-hunter2", "said"),)))
+    kept = await journal.add(result(conversation=said, checks=(CheckResult(True, "x", "hunter2-hunter2", "said"),)))
     await journal.close()
+    assert "hunter2" not in repr(kept), "nor is it handed out to be shown in tables"
+    assert journal.find(["k"])["k"] == kept
     assert b"hunter2" not in journal.path.read_bytes()
     assert "hunter2" not in str(journal.conversation("k"))
 
