@@ -81,7 +81,7 @@ class PanelMedia(anywidget.AnyWidget):
         elif isinstance(event, Flush):
             self.send({"do": "flush", "event_id": event.event_id})
         elif isinstance(event, SoundTimed):
-            self.send({"do": "timed", "number": event.number})
+            self.send({"do": "timed", "number": event.number, "at": event.at})
 
     def mute(self, on: bool) -> None:
         """Let the page send silence."""
@@ -139,9 +139,10 @@ class PanelMedia(anywidget.AnyWidget):
 
     def _measured(self, content: Mapping[str, Any]) -> None:
         ways, number = (content.get("to_agent_ms"), content.get("to_user_ms")), content.get("number")
-        with contextlib.suppress(InvalidValueError):  # a clock that was set back: the next measurement is right
-            if isinstance(number, int):
-                self._line.sound_takes(*ways, is_at_start=content.get("is_at_start") is True, number=number)
+        is_at_start, heard_at = content.get("is_at_start") is True, content.get("heard_at")
+        with contextlib.suppress(InvalidValueError):  # a page that was asleep: the next measurement is right
+            if type(number) is int and number >= 0:
+                self._line.sound_takes(*ways, number=number, is_at_start=is_at_start, heard_at=heard_at)
 
     def _recorded(self, change: Mapping[str, Any]) -> None:
         clip = bytes(change["new"] or b"")

@@ -124,7 +124,7 @@ class LiveConversation(SpokenConversation):
     def __init__(self, *args: Any, media: LiveMedia, **options: Any) -> None:
         self._media = media
         super().__init__(*args, **options)
-        media.sound_takes = lambda ms, is_at_start: self._session.sound_takes(ms, is_at_start=is_at_start)
+        media.sound_takes = self._session.sound_takes
 
     def tell(self, event: Event) -> None:
         """Send a private event after what was told before."""

@@ -16,6 +16,7 @@ from convai_lab.conversations.wire_format import turn_to_wire
 from convai_lab.server import client_frames
 from convai_lab.server.limits import parse_json
 from convai_lab.server.socket_events import REFUSED, Event, Problem
+from convai_lab.voice.transit import Transit
 
 MediaKind = Literal["webrtc", "comm", "push_to_talk", "text"]
 MEDIA_KINDS: tuple[MediaKind, ...] = get_args(MediaKind)
@@ -66,13 +67,9 @@ class Mute:
 
 @dataclass(frozen=True)
 class SoundTakes:
-    """How long the page measured sound to take, both ways together (None: not known yet).
+    """How long the page measured sound to take (None: not known yet); `number` is sent back, so that it can measure."""
 
-    `is_at_start`: when the agent began to be heard. `number` is sent back, so that the page can measure.
-    """
-
-    ms: float | None
-    is_at_start: bool
+    transit: Transit | None
     number: int
 
 
@@ -171,11 +168,17 @@ def _sound_takes(body: Mapping[str, Any]) -> SoundTakes:
     ways = [body.get(name) for name in ("to_agent_ms", "to_user_ms")]
     if not all(way is None or (type(way) in (int, float) and 0 <= way <= LONGEST_WAY_MS) for way in ways):
         raise _WrongError(f"to_agent_ms and to_user_ms must be milliseconds from 0 to {LONGEST_WAY_MS}, or null")
-    number = body.get("number")
+    number, heard_at = body.get("number"), body.get("heard_at")
     if type(number) is not int or not 0 <= number <= LARGEST_NUMBER:
         raise _WrongError("number must be a whole number, and not negative")
-    measured = [float(way) for way in ways if way is not None]
-    return SoundTakes(sum(measured) if len(measured) == len(ways) else None, body.get("is_at_start") is True, number)
+    if heard_at is not None and not (type(heard_at) in (int, float) and abs(heard_at) <= LARGEST_NUMBER):
+        raise _WrongError("heard_at must be seconds of the platform's clock, or null")
+    to_agent, to_user = (None if way is None else float(way) for way in ways)
+    is_at_start = body.get("is_at_start") is True
+    at = float(heard_at) if heard_at is not None and is_at_start else None
+    if to_agent is None or to_user is None:
+        return SoundTakes(None, number)
+    return SoundTakes(Transit(to_agent, to_user, is_at_start, at), number)
 
 
 def _use_agent(body: Mapping[str, Any]) -> UseAgent:
@@ -235,9 +238,9 @@ def media_changed(kind: MediaKind, *, is_connected: bool = True, reason: str | N
     return {"type": "live_media", "kind": kind, "is_connected": is_connected, "reason": reason}
 
 
-def sound_timed(number: int) -> Event:
-    """Answer a `live_sound_takes`, at once."""
-    return {"type": "live_sound_timed", "number": number}
+def sound_timed(number: int, at: float) -> Event:
+    """Answer a `live_sound_takes`, at once, with the time of our clock."""
+    return {"type": "live_sound_timed", "number": number, "at": at}
 
 
 def level(user: float, agent: float) -> Event:

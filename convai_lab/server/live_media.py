@@ -22,6 +22,7 @@ from convai_lab.server.socket_events import Event
 from convai_lab.server.voice_socket import UserAudio
 from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ, AudioFormat, Resampler, rms_dbfs
 from convai_lab.voice.sound import checked_rate
+from convai_lab.voice.transit import Transit
 from convai_lab.voice.transport import AgentAudio, Heard
 
 if TYPE_CHECKING:
@@ -118,8 +119,8 @@ class LiveMedia:
     """The sound of one live session, both ways.
 
     `tell` sends a private event. `send_audio` sends the agent's speech over the socket, `cut_audio` takes back what
-    was sent of it there, so that it can be said again, and `sound_takes` hears how long the page measured sound to take
-    both ways, with whether that was as the agent began to be heard; whoever holds the session sets them.
+    was sent of it there, so that it can be said again, and `sound_takes` hears how long sound takes, as measured in
+    the page; whoever holds the session sets them.
     """
 
     def __init__(self, clock: Clock, tell: Callable[[Event], None]) -> None:
@@ -128,7 +129,7 @@ class LiveMedia:
         self.began = asyncio.Event()
         self.send_audio: Callable[[AgentAudio], None] = lambda _: None
         self.cut_audio: Callable[[int], None] = lambda _: None
-        self.sound_takes: Callable[[float, bool], None] = lambda _ms, _is_at_start: None
+        self.sound_takes: Callable[[Transit], None] = lambda _: None
         self._clock, self._tell = clock, tell
         self._ahead = Ahead(clock)
         self._line: WebRTCLine | None = None
@@ -162,10 +163,10 @@ class LiveMedia:
                     self._take_clip(message)
                 case live.Mute(on=on):
                     self.user.is_muted = on
-                case live.SoundTakes(ms=ms, is_at_start=is_at_start, number=number):
-                    self._tell(live.sound_timed(number))
-                    if ms is not None:
-                        self.sound_takes(ms, is_at_start)
+                case live.SoundTakes(transit=transit, number=number):
+                    self._tell(live.sound_timed(number, self._clock.now()))
+                    if transit is not None:
+                        self.sound_takes(transit)
                 case _:
                     return False
         except ConvaiLabError as error:

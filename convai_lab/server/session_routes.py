@@ -20,9 +20,11 @@ From the client::
     {"type": "live_sound", "pcm": "<base64>", "rate_hz": 48000}    the same at another rate
     {"type": "live_clip", "data": "<base64>", "mime": "audio/webm"}    a recorded clip, up to 8 MB and two minutes
     {"type": "live_mute", "on": true}            the agent hears silence
-    {"type": "live_sound_takes", "to_agent_ms": 12.5, "to_user_ms": 80, "is_at_start": true, "number": 7}
+    {"type": "live_sound_takes", "to_agent_ms": 12.5, "to_user_ms": 80, "number": 7,
+     "is_at_start": true, "heard_at": 512.25}
         How long sound takes each way, as measured at the user's end (null: not known): about once a second, and when
-        the agent begins to be heard (``is_at_start``). It is part of the wait that a turn's metrics tell; answered
+        the agent begins to be heard (``is_at_start``; ``heard_at``: when, by the platform's clock). It is part of the
+        wait that a turn's metrics tell; answered
     {"type": "live_use_agent", "agent": {...}}   an agent document: it speaks from its next turn on; answered
     {"type": "live_cloud", "url": "wss://...", "who": "ElevenLabs"}    first, on ``cloud_session`` only
     {"type": "live_window", "agent": "Sam", "version": 3, "platform": "local"}
@@ -41,7 +43,7 @@ From the platform::
     {"type": "live_level", "user": 0.4, "agent": 0.0}    ten times a second while something changes
     {"type": "live_refused", "message": "..."}   something was not taken; the session goes on
     {"type": "live_window_ready", "token": "..."}    goes into the page's address: ``/window#token``; works once
-    {"type": "live_sound_timed", "number": 7}    the answer to ``live_sound_takes``, at once: it takes sound's way
+    {"type": "live_sound_timed", "number": 7, "at": 512.5}    the answer to ``live_sound_takes``, with our clock
     {"type": "live_agent_used", "error": null}   the answer to ``live_use_agent``
 
 The agent's sound comes as ``audio`` events unless it travels by WebRTC. Drop what waits of it on ``interruption`` and

@@ -26,6 +26,7 @@ from convai_lab.voice import events
 from convai_lab.voice.latency import ReplyLatency
 from convai_lab.voice.listening import Utterance
 from convai_lab.voice.speaking import Mouth, Speech
+from convai_lab.voice.transit import Transit
 
 LOW_CONFIDENCE = 0.5
 """Below this the words are likelier wrong than right: every recogniser's confidence is a likelihood of being right."""
@@ -56,6 +57,8 @@ class Answer:
     skipped: bool = False
     turns_before: int = 0
     has_paused: bool = False
+    is_timed: bool = False
+    """How long sound takes was measured as it began to be heard."""
     index: int | None = None
     """Where the agent's turn is in the record, once it is complete there."""
     task: asyncio.Task[None] | None = None
@@ -126,18 +129,18 @@ class Answering:
             answer.task.cancel()
         self._settling = self._spawn(self._settle(answer, self._settling))
 
-    def sound_takes(self, ms: float, *, is_at_start: bool) -> None:
-        """Take how long sound takes to us and to the user, as measured at the user's end.
+    def sound_takes(self, transit: Transit) -> None:
+        """Take how long sound takes: it belongs to the answer that began to be heard last.
 
-        It belongs to the answer that began to be heard last; a figure of that moment is better than one before it.
-        A turn that is complete in the record is corrected.
+        A figure of the moment at which it began is better than another. A turn that is complete in the record is
+        corrected.
         """
         answer = self._spoken
-        if answer is None or not (is_at_start or answer.latency.transport_ms is None):
+        if answer is None or answer.is_timed or not (transit.is_at_start or answer.latency.transport_ms is None):
             return
-        starts = [speech.starts_at for speech in answer.speeches if speech.starts_at is not None]
-        if starts and 0 <= self._clock.now() - self._mouth.instant(starts[0]) <= LATEST_MEASURE_SECS:
-            answer.latency.transport_ms = ms
+        starts = [self._mouth.instant(speech.starts_at) for speech in answer.speeches if speech.starts_at is not None]
+        if starts and 0 <= self._clock.now() - starts[0] <= LATEST_MEASURE_SECS:
+            answer.latency.transport_ms, answer.is_timed = transit.ms(starts[0]), transit.is_at_start
             if answer.index is not None:
                 metrics = self._loop.conversation.turns[answer.index].metrics
                 self._loop.amend(answer.index, metrics=answer.latency.metrics(metrics))

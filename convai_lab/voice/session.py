@@ -30,6 +30,7 @@ from convai_lab.voice.listening import FRAME_SAMPLES, Happening, Listener, Utter
 from convai_lab.voice.recording import Recording
 from convai_lab.voice.silence import Keypad, Quiet
 from convai_lab.voice.speaking import Mouth
+from convai_lab.voice.transit import Transit
 from convai_lab.voice.transport import Transport
 from convai_lab.voice.vad import samples_of, secs_of
 
@@ -135,10 +136,10 @@ class VoiceSession:
         """Note that the user is doing something: the silence counts from now on."""
         self._quiet.user_spoke()
 
-    def sound_takes(self, ms: float, *, is_at_start: bool = False) -> None:
-        """Take how long sound takes to us and to the user, measured at the user's end as the agent began, or before."""
+    def sound_takes(self, transit: Transit) -> None:
+        """Take how long sound takes to us and to the user, as measured at the user's end."""
         if self._over is not None and not self._over.done():
-            self._answering.sound_takes(ms, is_at_start=is_at_start)
+            self._answering.sound_takes(transit)
 
     def dtmf(self, digit: str) -> None:
         """Take a key of the telephone's keypad; keys in a row are one message to the agent, which falls silent."""

@@ -193,6 +193,11 @@ def _engines(frame: Mapping[str, Any], _: int) -> live.LiveEvent:
     return live.EnginesKnown(live.EngineNames(**{part: _text(names, part) for part in ("llm", "asr", "tts", "vad")}))
 
 
+def _sound_timed(frame: Mapping[str, Any], _: int) -> live.LiveEvent | None:
+    at = frame.get("at")
+    return live.SoundTimed(_number(frame.get("number")), float(at)) if isinstance(at, int | float) else None
+
+
 def _level(frame: Mapping[str, Any], _: int) -> live.LiveEvent:
     user, agent = (value if isinstance(value := frame.get(side), int | float) else 0 for side in ("user", "agent"))
     return live.Level(float(user), float(agent))
@@ -212,7 +217,7 @@ _READERS: Mapping[str, Callable[[Mapping[str, Any], int], live.LiveEvent | None]
     "live_turn_stored": _turn,
     "live_level": _level,
     "live_window_ready": lambda frame, _: live.WindowReady(_text(frame, "token")),
-    "live_sound_timed": lambda frame, _: live.SoundTimed(_number(frame.get("number"))),
+    "live_sound_timed": _sound_timed,
     "live_refused": lambda frame, _: live.Refused(_text(frame, "message")),
 }
 

@@ -129,9 +129,10 @@ class Refused:
 
 @dataclass(frozen=True)
 class SoundTimed:
-    """The platform got the measurement of this number (`MediaLine.sound_takes`) just now."""
+    """The platform got the measurement of this number (`MediaLine.sound_takes`) just now, `at` by its clock."""
 
     number: int
+    at: float
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -63,21 +64,33 @@ class MediaLine:
                 self._port.post({"type": "live_sound", "pcm": encoded, "rate_hz": rate_hz})
 
     def sound_takes(
-        self, to_agent_ms: float | None, to_user_ms: float | None, *, is_at_start: bool = False, number: int = 0
-    ) -> None:
+        self, to_agent_ms: float | None, to_user_ms: float | None, *, number: int = 0, is_at_start: bool = False,
+        heard_at: float | None = None,
+    ) -> None:  # fmt: skip
         """Tell how long sound takes each way, as measured at the user's end; None: not known.
 
         It becomes part of the wait that the metrics of a turn tell. Tell it about once a second, and when the agent
-        begins to be heard (`is_at_start`). A `SoundTimed` with the same number comes back at once.
+        begins to be heard (`is_at_start`), with the instant by the platform's clock if that is known (`heard_at`).
+        A `SoundTimed` with the same number, and the time of that clock, comes back at once.
 
         Raises:
-            InvalidValueError: It is no time from 0 to 10 seconds.
+            InvalidValueError: It is no time from 0 to 10 seconds, or no instant.
         """
         for name, ms in (("to_agent_ms", to_agent_ms), ("to_user_ms", to_user_ms)):
             if ms is not None and not (type(ms) in (int, float) and 0 <= ms <= LONGEST_WAY_MS):
                 raise InvalidValueError(f"must be milliseconds from 0 to {LONGEST_WAY_MS}, got {ms!r}", field=name)
-        ways = {"to_agent_ms": to_agent_ms, "to_user_ms": to_user_ms}
-        self._port.post({"type": "live_sound_takes", **ways, "is_at_start": is_at_start, "number": number})
+        if heard_at is not None and not (type(heard_at) in (int, float) and math.isfinite(heard_at)):
+            raise InvalidValueError(f"must be seconds of the platform's clock, got {heard_at!r}", field="heard_at")
+        self._port.post(
+            {
+                "type": "live_sound_takes",
+                "to_agent_ms": to_agent_ms,
+                "to_user_ms": to_user_ms,
+                "number": number,
+                "is_at_start": is_at_start,
+                "heard_at": heard_at,
+            }
+        )
 
     def push_clip(self, data: bytes, mime: str) -> None:
         """Say a recorded clip: what a page's recorder made, such as ``audio/webm``.

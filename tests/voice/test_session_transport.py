@@ -19,6 +19,7 @@ from convai_lab.simulation.phone import Phone
 from convai_lab.testing.fake_llm import FakeLLM
 from convai_lab.voice import events
 from convai_lab.voice.session import VoiceSession
+from convai_lab.voice.transit import Transit
 
 AGENT = Agent(name="Sam", prompt="You are Sam.", first_message="Hello.")
 ANSWER = "It ships tomorrow morning, and it will be there the day after."
@@ -31,6 +32,8 @@ class Told(NamedTuple):
     after: float
     ms: float
     is_at_start: bool = False
+    late: float | None = None
+    """So long ago the agent began to be heard, as far as the page knows."""
 
 
 class Kept:
@@ -61,7 +64,7 @@ def held(told: Sequence[Told], *, questions: int = 1, kept: Kept | None = None) 
 
     async def tell(one: Told) -> None:
         await clock.sleep(one.after)
-        session.sound_takes(one.ms, is_at_start=one.is_at_start)
+        session.sound_takes(Transit(0.0, one.ms, one.is_at_start, None if one.late is None else clock.now() - one.late))
 
     def happened(event: events.VoiceEvent) -> None:
         nonlocal spoken
@@ -125,6 +128,22 @@ def test_a_figure_that_comes_after_the_turn_was_recorded_corrects_it() -> None:
     assert conversation[0].text == "Hello."
 
 
+def test_when_the_page_heard_the_agent_counts_more_than_what_it_takes_sound_to_take() -> None:
+    assert agents(held([Told(1, 0.25, 90.0, is_at_start=True, late=0.05)]))[1].metrics.transport_ms == pytest.approx(
+        200.0, abs=20
+    ), "less the silence with which the voice begins"
+
+
+@pytest.mark.parametrize("late", [5.0, -4.0])
+def test_an_instant_that_cannot_be_is_not_believed(late: float) -> None:
+    assert agents(held([Told(1, 0.25, 90.0, is_at_start=True, late=late)]))[1].metrics.transport_ms == 90.0
+
+
+def test_a_second_beginning_within_a_turn_changes_nothing() -> None:
+    told = [Told(1, 0.2, 90.0, is_at_start=True, late=0.1), Told(1, 1.5, 80.0, is_at_start=True, late=0.1)]
+    assert agents(held(told))[1].metrics == agents(held(told[:1]))[1].metrics
+
+
 @pytest.mark.parametrize("after", [3.5, 4.5])
 def test_a_figure_that_comes_far_too_late_is_nobody_s(after: float) -> None:
     assert agents(held([Told(0, after, 40.0, is_at_start=True)]))[0].metrics.transport_ms is None
@@ -140,13 +159,13 @@ def test_before_anybody_spoke_and_after_the_end_a_figure_does_no_harm() -> None:
     session = VoiceSession(loop=loop, engines=stub_engines(clock), transport=phone.transport, clock=clock)
 
     async def call() -> Conversation:
-        session.sound_takes(10.0, is_at_start=True)
+        session.sound_takes(Transit(5.0, 5.0, is_at_start=True))
         run = asyncio.ensure_future(session.run())
         await clock.sleep(0.1)
-        session.sound_takes(10.0, is_at_start=True)
+        session.sound_takes(Transit(5.0, 5.0, is_at_start=True))
         phone.transport.hang_up()
         conversation = await run
-        session.sound_takes(10.0, is_at_start=True)
+        session.sound_takes(Transit(5.0, 5.0, is_at_start=True))
         return conversation
 
     assert list(clock.run(call())) == []
