@@ -20,6 +20,11 @@ SYSTEM_PREFIX = "system__"
 SECRET_PREFIX = "secret__"  # noqa: S105 - a prefix of names, not a secret
 HASH_DIGITS = 12
 
+_WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+_MONTHS = (
+    "January", "February", "March", "April", "May", "June",
+    "July", "August", "September", "October", "November", "December",
+)  # fmt: skip
 _VARIABLE = re.compile(r"\{\{\s*([^\W\d]\w*(?:[.-]\w+)*)\s*\}\}")
 
 
@@ -30,6 +35,8 @@ def variables_in(text: str) -> list[str]:
         >>> variables_in("Hi {{name}}, it is {{ system__time }}. Bye {{name}}.")
         ['name', 'system__time']
     """
+    if "{{" not in text:
+        return []
     return list(dict.fromkeys(match[1] for match in _VARIABLE.finditer(text)))
 
 
@@ -147,12 +154,8 @@ def _seen_of_tool(tool: Tool) -> list[Any]:
 
 
 def _spoken_time(instant: datetime.datetime) -> str:
-    weekdays = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
-    months = (
-        "January February March April May June July August September October November December".split()  # noqa: SIM905
-    )
-    day = f"{instant.day} {months[instant.month - 1]} {instant.year}"
-    return f"{weekdays[instant.weekday()]}, {instant:%H:%M} {day}"
+    day = f"{instant.day} {_MONTHS[instant.month - 1]} {instant.year}"
+    return f"{_WEEKDAYS[instant.weekday()]}, {instant.hour:02}:{instant.minute:02} {day}"
 
 
 def _history_json(history: Sequence[tuple[str, str]]) -> str:

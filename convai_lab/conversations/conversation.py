@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from convai_lab.conversations.changes import changed
 from convai_lab.conversations.cost import cost_of_turn, total_cost
 from convai_lab.conversations.turn import Turn
 
@@ -135,4 +136,4 @@ class Conversation:
 
     def with_changes(self, **changes: Any) -> Conversation:
         """Return a copy with some fields changed."""
-        return replace(self, **changes)
+        return changed(self, changes)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from convai_lab.conversations.changes import changed
 
 Role = Literal["user", "agent"]
 ToolKind = Literal["client", "webhook", "system", "mcp"]
@@ -106,4 +108,4 @@ class Turn:
 
     def with_changes(self, **changes: Any) -> Turn:
         """Return a copy with some fields changed."""
-        return replace(self, **changes)
+        return changed(self, changes)

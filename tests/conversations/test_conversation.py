@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import doctest
 import pickle
 from typing import Any
@@ -69,3 +70,12 @@ def test_a_conversation_without_turns_is_still_a_conversation() -> None:
     empty = Conversation(id="conv_1", agent_id="agent_1")
     assert len(empty) == 0
     assert empty
+
+
+def test_a_change_of_what_is_no_field_is_refused_and_the_original_stays() -> None:
+    with pytest.raises(TypeError, match="Conversation has no field statsu"):
+        TALK.with_changes(statsu="failed")
+    changed = TALK.with_changes(status="failed")
+    assert changed == dataclasses.replace(TALK, status="failed")
+    assert changed.turns[0].with_changes(text="x") == dataclasses.replace(TALK.turns[0], text="x")
+    assert TALK.status != "failed"
