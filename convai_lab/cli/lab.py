@@ -43,7 +43,7 @@ def quickstart(here: Path) -> Path:
     for folder in (package.parent / "notebooks", here / COPY_FOLDER):
         if (folder / QUICKSTART).exists():
             return folder / QUICKSTART
-    shutil.copytree(package / "shipped_notebooks", here / COPY_FOLDER)
+    shutil.copytree(package / "shipped_notebooks", here / COPY_FOLDER, ignore=shutil.ignore_patterns("*.py"))
     return here / COPY_FOLDER / QUICKSTART
 
 
