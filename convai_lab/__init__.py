@@ -44,8 +44,10 @@ _PUBLIC = {
     "connect": "convai_lab.workspace.connect",
     "conversation_audio": "convai_lab.workspace.recordings",
     "conversations_df": "convai_lab.analysis.dataframes",
+    "keep_conversations": "convai_lab.experiments.keeping",
     "load": "convai_lab.experiments.bundle",
     "load_scenarios": "convai_lab.simulation.scenario",
+    "partial_comparison": "convai_lab.experiments.comparing",
     "pass_at_k": "convai_lab.evaluation.reliability",
     "pass_hat_k": "convai_lab.evaluation.reliability",
     "plot_latency": "convai_lab.analysis.plots",
@@ -99,8 +101,10 @@ __all__ = [
     "connect",
     "conversation_audio",
     "conversations_df",
+    "keep_conversations",
     "load",
     "load_scenarios",
+    "partial_comparison",
     "pass_at_k",
     "pass_hat_k",
     "plot_latency",
@@ -134,7 +138,9 @@ if TYPE_CHECKING:
     from convai_lab.evaluation.judge_panel import JudgePanel
     from convai_lab.evaluation.reliability import pass_at_k, pass_hat_k, score_audit
     from convai_lab.experiments.bundle import load
+    from convai_lab.experiments.comparing import partial_comparison
     from convai_lab.experiments.comparison import Comparison, acompare, compare
+    from convai_lab.experiments.keeping import keep_conversations
     from convai_lab.experiments.replay import areplay, replay
     from convai_lab.experiments.report import write_report as comparison_report
     from convai_lab.experiments.repricing import reprice
