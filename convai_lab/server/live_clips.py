@@ -9,7 +9,9 @@ from convai_lab.errors import InvalidValueError, MissingPackageError
 from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ
 
 MAX_CLIP_SECS = 120.0
-DECODE_SECS = 15.0
+UNREADABLE = "is no recording that can be read: webm with Opus, ogg, or wav"
+RECORDINGS = {b"\x1aE\xdf\xa3": "matroska", b"OggS": "ogg", b"RIFF": "wav", b"fLaC": "flac"}
+"""What recorders make, by its first bytes. FFmpeg must not guess: some of what it knows opens other files and ports."""
 
 
 async def decode_clip(data: bytes) -> bytes:
@@ -29,7 +31,7 @@ def _decode(data: bytes) -> bytes:
         raise MissingPackageError("av", extra="voice", needed_for="Decoding a recorded clip") from None
     pcm = bytearray()
     try:
-        with av.open(io.BytesIO(data), mode="r") as container:
+        with av.open(io.BytesIO(data), mode="r", format=_format(data)) as container:
             if not container.streams.audio:
                 raise InvalidValueError("holds no sound: record with a microphone", field="clip")
             resampler = av.AudioResampler("s16", "mono", SESSION_RATE_HZ)
@@ -45,7 +47,15 @@ def _decode(data: bytes) -> bytes:
     except (av.FFmpegError, ValueError, OSError, EOFError) as error:
         if isinstance(error, InvalidValueError):
             raise
-        raise InvalidValueError("is no recording that can be read: webm with Opus, ogg, or wav", field="clip") from None
+        raise InvalidValueError(UNREADABLE, field="clip") from None
     if not pcm:
         raise InvalidValueError("is empty: hold the button while you speak", field="clip")
     return bytes(pcm)
+
+
+def _format(data: bytes) -> str:
+    if data[4:8] == b"ftyp":
+        return "mp4"
+    if (name := RECORDINGS.get(data[:4])) is None:
+        raise InvalidValueError(UNREADABLE, field="clip")
+    return name
