@@ -85,6 +85,9 @@ def _percent(value: float) -> str:
 def agreement(judge: Sequence[Label], human: Sequence[Label], *, alpha: float = 0.05) -> Agreement:
     """Compare a judge's labels with a human's, item by item; an item on which either is unknown is counted apart.
 
+    Source: J. Cohen, Educational and Psychological Measurement 20 (1960), 37-46; the error of kappa: J. L. Fleiss,
+    J. Cohen and B. S. Everitt, Psychological Bulletin 72 (1969), 323-327.
+
     Example:
         >>> print(agreement([True, True, False, False], [True, False, False, False]))
         kappa 0.50 [-0.23, 1.00], agreement 75%, base rate 25%, 4 labels
@@ -173,6 +176,7 @@ def corrected_rate(
     The error of the rate (clustered, see `clustered_standard_error`) and those of sensitivity and specificity are
     carried into the interval; the latter two after the rule of succession, so that a judge who was right on all of
     five labels is not taken to be always right. NaN with a reason where the judge is no better than chance.
+    Source: W. J. Rogan and B. Gladen, American Journal of Epidemiology 107 (1978), 71-76.
 
     Example:
         >>> human = [True] * 50 + [False] * 50

@@ -1,4 +1,7 @@
-"""Distributions: how likely is a value this far out, under the normal, Student's t, beta and binomial laws?"""
+"""Distributions: how likely is a value this far out, under the normal, Student's t, beta and binomial laws?
+
+Source: M. Abramowitz and I. A. Stegun, Handbook of Mathematical Functions (1964), 26.5 and 26.7.
+"""
 
 from __future__ import annotations
 

@@ -266,6 +266,8 @@ class FlipTest(Result):
 def mcnemar_exact(gained: int, lost: int) -> float:
     """Return the exact two-sided p value of flips in both directions; no flip at all gives 1.
 
+    Source: Q. McNemar, Psychometrika 12 (1947), 153-157, with the binomial law in place of its chi-squared limit.
+
     Example:
         >>> mcnemar_exact(8, 0)
         0.0078125

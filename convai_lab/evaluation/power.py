@@ -1,6 +1,7 @@
 """Power: how small a difference could so many scenarios have seen, and how many would see it?
 
 For a two-sided t test of the scenarios' differences, with the exact (noncentral) law, not its normal approximation.
+Source: J. Cohen, Statistical Power Analysis for the Behavioral Sciences (2nd edition, 1988), chapter 2.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ _NODES = 200
 
 def fewest_scenarios(alpha: float = 0.05) -> int:
     """Return how many scenarios it takes for a sign-flip test to reach that p value at all.
+
+    Of the 2^n choices of signs two are as extreme as the largest difference there can be: 2 / 2^n <= alpha.
 
     Example:
         >>> fewest_scenarios(0.05)

@@ -56,6 +56,8 @@ def pass_hat_k(
 ) -> Reliability:
     """Estimate the chance that k fresh trials of a scenario all succeed, from (successes, trials) per scenario.
 
+    Source: S. Yao and others, tau-bench, arXiv 2406.12045 (2024).
+
     Example:
         >>> pass_hat_k([(3, 4), (4, 4)], 2).estimate
         0.75
@@ -68,6 +70,8 @@ def pass_at_k(
     tallies: Iterable[tuple[int, int]], k: int, *, estimator: Estimator = "unbiased", seed: int = 0
 ) -> Reliability:
     """Estimate the chance that at least one of k fresh trials succeeds, from (successes, trials) per scenario.
+
+    Source: M. Chen and others, Evaluating Large Language Models Trained on Code, arXiv 2107.03374 (2021).
 
     Example:
         >>> pass_at_k([(1, 4), (0, 4)], 2).estimate

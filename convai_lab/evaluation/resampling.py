@@ -93,14 +93,20 @@ def _all_equal_interval(value: float, n: int, bounds: tuple[float, float] | None
 
 
 def unseen_share(n: int, alpha: float = 0.05) -> float:
-    """Return the largest share of a population of which n draws may well have shown nothing."""
+    """Return the largest share of a population of which n draws may well have shown nothing.
+
+    Source: the exact limit for no event in n, C. J. Clopper and E. S. Pearson, Biometrika 26 (1934), 404-413.
+    """
     return 1.0 if n < 1 else float(-np.expm1(np.log(alpha / 2) / n))
 
 
 def bootstrap_interval(
     values: Sequence[float] | Numbers, *, alpha: float = 0.05, seed: int = 0, resamples: int = RESAMPLES
 ) -> tuple[float, float]:
-    """Return the percentile interval of the mean of resampled values; the seed fixes every draw."""
+    """Return the percentile interval of the mean of resampled values; the seed fixes every draw.
+
+    Source: B. Efron and R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    """
     numbers = _sorted(values)
     mirrored = tuple(-numbers[::-1]) > tuple(numbers)
     if mirrored:
@@ -121,6 +127,8 @@ def sign_flip_p(differences: Sequence[float], *, seed: int = 0, flips: int = RES
 
     All signs are tried up to 16 differences that are not zero (zeros have no sign to flip), then `flips` seeded ones.
     Sums as large as the one seen count as ties, against the difference. No difference at all gives 1.
+    Source: R. A. Fisher, The Design of Experiments (1935), section 21; the 1 that is added to drawn flips:
+    B. Phipson and G. K. Smyth, Statistical Applications in Genetics and Molecular Biology 9 (2010), article 39.
 
     Example:
         >>> sign_flip_p([1.0] * 8)

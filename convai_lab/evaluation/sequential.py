@@ -4,8 +4,8 @@ An ordinary p value must not be peeked at: looking again and again finds a "diff
 is the capital of a bettor who stakes, before each scenario is seen, a fixed share on "the other variant is better" (and
 a second one on "worse"), averaged over many shares. If nothing differs, no bet is favourable, and by Ville's inequality
 the capital ever reaches 2 / alpha with a chance of at most alpha / 2, however often one looks. All means against which
-the capital stays below that are the confidence sequence. (Method: betting martingales for bounded means, with a
-uniform mixture of stakes, after Waudby-Smith and Ramdas.)
+the capital stays below that are the confidence sequence. (Source: betting martingales for bounded means, with a
+uniform mixture of stakes, after I. Waudby-Smith and A. Ramdas, Journal of the Royal Statistical Society B 86 (2024).)
 
 It needs differences within [-1, 1], one per scenario, and scenarios in an order that does not depend on their results.
 """

@@ -36,6 +36,7 @@ def wilson(successes: int, trials: int, *, alpha: float = 0.05) -> Interval:
     """Return Wilson's interval of a success rate; both ends are NaN without a trial.
 
     It is for independent trials: one trial per scenario. For several, use `success_rate`.
+    Source: E. B. Wilson, Journal of the American Statistical Association 22 (1927), 209-212.
 
     Example:
         >>> low, high = wilson(17, 20)
@@ -74,6 +75,7 @@ def clustered_standard_error(values: Sequence[float], clusters: Sequence[Hashabl
 
     With the small-sample factor G / (G - 1) for G clusters. No value gives NaN. A single cluster gives 0, as the
     formula does, which is no certainty: `success_rate` and `compare_paired` give no interval then.
+    Source: K.-Y. Liang and S. L. Zeger, Biometrika 73 (1986), 13-22, for a mean.
 
     Example:
         >>> round(clustered_standard_error(range(20), [i % 4 for i in range(20)]), 4)
@@ -106,6 +108,8 @@ def binomial_p(
     alternative: Literal["greater", "less", "two-sided"] = "greater",
 ) -> float:
     """Return the exact chance of a count this extreme; two-sided is twice the smaller tail, NaN without a trial.
+
+    Source: the binomial law itself; doubling the tail as in C. J. Clopper and E. S. Pearson, Biometrika 26 (1934).
 
     Example:
         >>> binomial_p(8, 8)
@@ -161,6 +165,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     """Return p values adjusted for their number by Holm's step-down rule, in the order given.
 
     A NaN stays NaN and is not counted: it tested nothing.
+    Source: S. Holm, Scandinavian Journal of Statistics 6 (1979), 65-70.
 
     Example:
         >>> holm([0.01, 0.04, 0.03])

@@ -118,6 +118,8 @@ def _goes_on(words: Sequence[str], position: int) -> bool:
 def word_errors(reference: str, heard: str) -> WordErrors:
     """Count the word errors between what was said and what was heard, both normalised.
 
+    Source: the fewest edits, V. I. Levenshtein, Soviet Physics Doklady 10 (1966), 707-710, counted in words.
+
     Example:
         >>> print(word_errors("I want order 1 2 3 4.", "i want order one two three for"))
         WER 14% (1 S, 0 D, 0 I in 7 words)
