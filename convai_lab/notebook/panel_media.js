@@ -8,8 +8,10 @@ const CONNECT_WITHIN_MS = 3000; // from the moment at which the platform rings
 const RING_WITHIN_MS = 15000; // a cold platform has to start first
 const METER_EVERY_MS = 80;
 const TIME_EVERY = 12; // measurements of loudness: about a second
+const LISTEN_EVERY_MS = 20;
 const LOUD = 0.3; // -42 dBFS: the agent speaks
-const PAUSE = 4; // measurements of loudness: what is loud after so many quiet ones begins
+const ONSET = 0.01;
+const PAUSE = 15; // times of listening: what is loud after so many quiet ones begins
 const TEST_MS = 4000;
 const HEARD_LEVEL = 0.4; // -36 dBFS: a voice at arm's length, not a fan
 const HEARD_TIMES = 4;
@@ -21,7 +23,7 @@ class SoundLine {
     this.microphone = new Microphone(model);
     this.meters = {};
     this.made = [];
-    this.echoes = new Echoes();
+    this.clock = new PlatformClock();
     this.measured = this.quiet = 0;
     this.send = (content, buffers) => model.send(content, undefined, buffers);
     this.orders = {
@@ -33,7 +35,7 @@ class SoundLine {
       signal: ({ message }) => this.call?.take(message),
       audio: (message, [bytes]) => this.channel?.play(message, bytes),
       flush: ({ event_id }) => this.flush(event_id),
-      timed: ({ number }) => this.echoes.came(number),
+      timed: ({ number, at }) => this.clock.answered(number, at),
       close: () => this.leave(),
     };
   }
@@ -181,6 +183,7 @@ class SoundLine {
       delete this.meters[side]; // no meter is no reason to be silent
     }
     this.metering ??= setInterval(() => this.measure(), METER_EVERY_MS);
+    this.listening ??= setInterval(() => this.listenForStart(), LISTEN_EVERY_MS);
   }
 
   level(side) {
@@ -190,21 +193,34 @@ class SoundLine {
   measure() {
     const agent = this.level("agent");
     this.set("levels", { user: this.level("user"), agent });
-    const isStart = agent > LOUD && this.quiet >= PAUSE;
-    this.quiet = agent > LOUD ? 0 : this.quiet + 1;
-    if (isStart || ++this.measured % TIME_EVERY === 0) this.time(isStart).catch(() => {}); // the call is over
+    if (++this.measured % TIME_EVERY === 0) this.time();
+  }
+
+  /** Notice when the agent begins to be heard: that is what an answer is waited for. */
+  listenForStart() {
+    const isLoud = this.level("agent") > LOUD;
+    if (isLoud && this.quiet >= PAUSE) this.time(this.meters.agent.since(ONSET));
+    this.quiet = isLoud ? 0 : this.quiet + 1;
   }
 
   /** Tell the platform how long sound takes: it is part of the wait for an answer. */
-  async time(isStart) {
+  async time(begunAt = null) {
     const kind = this.model.get("line").kind;
     if (kind !== "webrtc" && kind !== "comm") return;
-    const { toAgent, toUser } = this.call?.pc ? await this.call.takes() : { toAgent: this.echoes.way, toUser: this.echoes.way };
+    const way = this.clock.way;
+    const { toAgent, toUser } = (await this.call?.takes().catch(() => null)) ?? { toAgent: way, toUser: way };
     const out = 1000 * ((this.context?.baseLatency ?? 0) + (this.context?.outputLatency ?? 0));
     const isKnown = toAgent !== null && toUser !== null;
     const ways = { to_agent_ms: isKnown ? toAgent : null, to_user_ms: isKnown ? toUser + out : null };
-    this.send({ event: "takes", ...ways, is_at_start: isStart, number: this.echoes.next() });
+    const heard = begunAt === null ? null : this.clock.at(begunAt + out);
+    this.send({ event: "takes", ...ways, is_at_start: begunAt !== null, heard_at: heard, number: this.clock.next() });
     this.set("delay", isKnown ? toAgent + toUser + out : null);
+  }
+
+  /** The kernel is gone: nobody hears the microphone any more, so nothing may hold it. */
+  lose() {
+    this.close();
+    this.set("line", { phase: "lost", kind: "" });
   }
 
   async leave() {
@@ -214,7 +230,8 @@ class SoundLine {
 
   close() {
     clearInterval(this.metering);
-    this.metering = null;
+    clearInterval(this.listening);
+    this.metering = this.listening = null;
     this.hangUp();
     this.channel?.close();
     this.microphone.close();
@@ -235,6 +252,10 @@ export default {
     model.on("order", (order) => line.obey(order, [])); // from the panel's view, in this page
     model.on("msg:custom", (order, buffers) => line.obey(order, buffers)); // from the kernel
     model.send({ event: "ready" });
-    return () => line.close();
+    const forget = whenKernelGone(model.widget_manager, () => line.lose());
+    return () => {
+      forget();
+      line.close();
+    };
   },
 };

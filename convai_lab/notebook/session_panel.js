@@ -9,6 +9,7 @@ const KIND_NAMES = {
   push_to_talk: "push to talk",
   text: "typing only",
 };
+const LOST = "Ended: the kernel was restarted or is gone; what was said is kept. Run the cell again to start anew.";
 const HINT = "Use headphones: then the agent never hears itself.";
 
 /** Make an element: properties as given, text as text, elements as children. */
@@ -63,6 +64,7 @@ class PanelView {
     this.build();
     this.follow(model, "status facts turns partial printed problem finished elapsed", () => this.update());
     this.follow(media, "line levels devices test delay", () => this.updateSound());
+    this.follow(media, "line", () => this.isLost && this.update());
     this.ticking = setInterval(() => this.tick(), 500);
     this.update();
     this.updateSound();
@@ -161,7 +163,7 @@ class PanelView {
   // What has changed
 
   update() {
-    const { state, words } = this.model.get("status");
+    const { state, words } = this.isLost && this.model.get("status").state !== "ended" ? { state: "ended", words: LOST } : this.model.get("status");
     this.state.replaceChildren(make("span", { "aria-hidden": "true", class: `convai-icon convai-${state}` }, ICONS[state] ?? "○"), ` ${words}`);
     this.facts.replaceChildren(...this.model.get("facts").map(([name, value]) => make("li", {}, `${name} `, make("b", {}, value))));
     this.updateTurns();
@@ -187,7 +189,7 @@ class PanelView {
     });
     this.shown.forEach(({ element }, i) => this.turns.children[i] !== element && this.turns.insertBefore(element, this.turns.children[i] ?? null));
     while (this.turns.children.length > this.shown.length) this.turns.lastChild.remove();
-    show(this.turns, this.shown.length > 0 && (!this.isEnded || this.isAlone));
+    show(this.turns, this.shown.length > 0 && (!this.isEnded || this.isAlone || this.isLost));
     if (isAtEnd) this.turns.scrollTop = this.turns.scrollHeight;
   }
 
@@ -254,6 +256,7 @@ class PanelView {
       this.elapsed = this.model.get("elapsed");
       this.elapsedAt = performance.now();
     }
+    if (this.isLost) return;
     this.timer.textContent = clock(secs + (running ? (performance.now() - this.elapsedAt) / 1000 : 0));
   }
 
@@ -263,7 +266,12 @@ class PanelView {
   }
 
   get isEnded() {
-    return this.model.get("status").state === "ended";
+    return this.isLost || this.model.get("status").state === "ended";
+  }
+
+  /** Whether the kernel went away, and with it whoever could tell anything more. */
+  get isLost() {
+    return this.media.get("line")?.phase === "lost";
   }
 
   // What the person does
