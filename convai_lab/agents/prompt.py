@@ -25,6 +25,7 @@ _MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
+_NO_HISTORY = '{"x-elevenlabs-history": true, "entries": []}'
 _VARIABLE = re.compile(r"\{\{\s*([^\W\d]\w*(?:[.-]\w+)*)\s*\}\}")
 
 
@@ -159,5 +160,7 @@ def _spoken_time(instant: datetime.datetime) -> str:
 
 
 def _history_json(history: Sequence[tuple[str, str]]) -> str:
+    if not history:
+        return _NO_HISTORY
     entries = [{"role": role, "message": text} for role, text in history]
     return json.dumps({"x-elevenlabs-history": True, "entries": entries}, ensure_ascii=False)

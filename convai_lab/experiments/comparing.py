@@ -22,6 +22,7 @@ from convai_lab.experiments.caller_variables import require_variables, with_vari
 from convai_lab.experiments.comparison import Comparison, RunFacts, Stopped
 from convai_lab.experiments.estimate import Estimate, make_estimate
 from convai_lab.experiments.executors import check_executor, make_hold
+from convai_lab.experiments.garbage import calm_collector
 from convai_lab.experiments.holding import Holder
 from convai_lab.experiments.journal import Journal, journal_path
 from convai_lab.experiments.lineup import Lineup, find_llms, make_lineup, pooling
@@ -284,19 +285,20 @@ async def compared(
         ConvaiLabError: Something asked for is wrong, or a model cannot work.
         CancelledError: It was interrupted; `partial_comparison` of the error gives what is done.
     """
-    undertaking = await undertake(request)
-    try:
-        if dry_run:
-            return await asyncio.to_thread(undertaking.estimate)
-        await undertaking.run(progress or NoProgress())
-        return undertaking.comparison()
-    except BaseException as error:
-        await asyncio.shield(undertaking.journal.close())
-        if undertaking.ledger.fresh or isinstance(error, asyncio.CancelledError):
-            _attach(error, undertaking)
-        raise
-    finally:
-        await undertaking.journal.close()
+    with calm_collector():
+        undertaking = await undertake(request)
+        try:
+            if dry_run:
+                return await asyncio.to_thread(undertaking.estimate)
+            await undertaking.run(progress or NoProgress())
+            return undertaking.comparison()
+        except BaseException as error:
+            await asyncio.shield(undertaking.journal.close())
+            if undertaking.ledger.fresh or isinstance(error, asyncio.CancelledError):
+                _attach(error, undertaking)
+            raise
+        finally:
+            await undertaking.journal.close()
 
 
 def partial_comparison(error: BaseException) -> Comparison | None:

@@ -10,7 +10,7 @@ import contextlib
 import gc
 from collections.abc import Iterator
 
-NEW_OBJECTS = 10_000
+NEW_OBJECTS = 50_000
 """So many new objects (Python's own number is 700) make the collector look at them; a trial makes no cycles of ours."""
 
 

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from convai_lab.experiments.garbage import calm_collector
 from convai_lab.experiments.journal import Journal
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.progress import Progress
@@ -117,17 +116,13 @@ class Runner:
             if trial.key not in self.ledger.done:
                 lanes[self.lane(trial)].append(trial)
         try:
-            with calm_collector():
-                await self._hold_lanes(lanes)
+            async with asyncio.TaskGroup() as group:
+                for name, trials in lanes.items():
+                    queue = iter(trials)
+                    for _ in range(min(len(trials), workers_of(name, self.concurrency))):
+                        group.create_task(self._work(queue))
         except ExceptionGroup as errors:
             raise _first(errors) from None
-
-    async def _hold_lanes(self, lanes: Mapping[str, Sequence[PlannedTrial]]) -> None:
-        async with asyncio.TaskGroup() as group:
-            for name, trials in lanes.items():
-                queue = iter(trials)
-                for _ in range(min(len(trials), workers_of(name, self.concurrency))):
-                    group.create_task(self._work(queue))
 
     async def _work(self, queue: Iterator[PlannedTrial]) -> None:
         """Hold one trial after the other until none is left, or the run is to stop.
