@@ -4,6 +4,7 @@
 
 const FRAME_MS = 60;
 const BUFFER_TARGET_MS = 20;
+const PACKET_MS = 20; // the platform hears a packet once the next one is there
 const TICK_MS = 20;
 const AUDIBLE = 0.1; // -54 dBFS
 const VOICE = 0.45; // -33 dBFS: somebody speaks into the microphone
@@ -209,12 +210,16 @@ class Call {
     const pair = report.find((entry) => entry.type === "candidate-pair" && entry.nominated);
     const way = pair?.currentRoundTripTime === undefined ? null : (1000 * pair.currentRoundTripTime) / 2;
     const waited = sound && this.waited.add(sound.jitterBufferDelay, sound.jitterBufferEmittedCount);
-    return { toAgent: way, toUser: way === null || typeof waited !== "number" ? null : way + 1000 * waited };
+    const microphone = 1000 * (this.sender?.track?.getSettings().latency ?? 0);
+    return { toAgent: way === null ? null : way + microphone + PACKET_MS, toUser: way === null || typeof waited !== "number" ? null : way + 1000 * waited };
+  }
+
+  get sender() {
+    return this.pc?.getSenders().find((s) => s.track?.kind === "audio");
   }
 
   replace(stream) {
-    const sender = this.pc?.getSenders().find((s) => s.track?.kind === "audio");
-    return sender?.replaceTrack(stream.getAudioTracks()[0]);
+    return this.sender?.replaceTrack(stream.getAudioTracks()[0]);
   }
 
   /** Return the ids of the widgets that ipywebrtc made for the call, which the kernel is to close; silence them. */

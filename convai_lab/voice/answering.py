@@ -37,7 +37,7 @@ PAUSES_TO_SPEAK = 12
 """So often others may run once a first sentence is there: its voice begins, the transport sends it, and other sessions
 come to their first sentence, before the rest of the text is read and recorded."""
 
-LATEST_MEASURE_SECS = 3.0
+LATEST_MEASURE_SECS = 5.0
 """Who measures how long sound takes tells it every second; what comes later than this is about something else."""
 
 Spawn = Callable[[Coroutine[Any, Any, Any]], asyncio.Task[Any]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LONGEST_SECS = 2.0
+LONGEST_SECS = 3.0
 """Sound that is heard so much later than it was sent is not that sound: an agent also pauses within a turn."""
 
 
