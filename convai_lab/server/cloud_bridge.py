@@ -14,14 +14,13 @@ import contextlib
 from collections import deque
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from convai_lab.conversations.turn import Turn
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.server import live_frames as live
 from convai_lab.server import socket_events as events
-from convai_lab.server.access import is_loopback
 from convai_lab.server.client_frames import AudioChunk, Unsupported
+from convai_lab.server.cloud_address import opened
 from convai_lab.server.cloud_record import CloudRecord
 from convai_lab.server.context import Platform
 from convai_lab.server.live_conversation import MAX_WAIT_SECS, NEVER_CHOSEN, LivePost
@@ -31,7 +30,7 @@ from convai_lab.server.socket_wire import Gone, Inbox, Outbox
 from convai_lab.server.voice_socket import EventIds
 from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ, AudioFormat, Framer, Resampler, silence
 from convai_lab.voice.transport import AgentAudio
-from convai_lab.workspace.socket import Closed, Socket, SocketClosed, open_socket
+from convai_lab.workspace.socket import Closed, Socket, SocketClosed
 
 ADDRESS_SECS = 10.0
 SILENCE_SECS = 0.2
@@ -40,6 +39,8 @@ LATE_SECS = 0.8
 """A page's call never pauses: sound that does not come is late, and silence in its place would damage a word."""
 MAX_AHEAD_SECS = 0.5
 STATE_SECS = 0.05
+PRIVATE = "live_"
+"""Messages of this name are ours alone: another platform may not send them."""
 TOLD_CODES = (NORMAL, OPERATIONAL, REFUSED, CRASHED)
 
 
@@ -66,7 +67,7 @@ class CloudBridge:
         try:
             address = await self._address()
             await self._until_begun()
-            cloud = self._cloud = await _opened(address)
+            cloud = self._cloud = await opened(address)
             how = await self._between(cloud)
         except _LeftError:
             how = Closed(NORMAL, "")
@@ -200,7 +201,7 @@ class CloudBridge:
                     self._heard(_inner(frame, "audio_event"))
                 case "interruption":
                     self._interrupted(frame)
-                case _:
+                case str(kind) if not kind.startswith(PRIVATE):
                     self._learn(frame)
                     self._post.tell(frame)
 
@@ -279,31 +280,6 @@ class CloudBridge:
 
 class _LeftError(Exception):
     """The notebook has ended the session."""
-
-
-async def _opened(address: live.CloudAddress) -> Socket:
-    """Open the conversation elsewhere; what goes wrong is told without the address."""
-    parts = _parts(address.url)
-    try:
-        return await open_socket(address.url, headers={}, who=address.who)
-    except ConvaiLabError as error:
-        said = str(error)
-        for secret in (address.url, parts.query, *(pair.partition("=")[2] for pair in parts.query.split("&"))):
-            said = said.replace(secret, "…") if len(secret) > 3 else said
-        raise Problem(OPERATIONAL, "cloud_unreachable", said) from None
-    except Exception as error:
-        raise Problem(CRASHED, "cloud_unreachable", f"{address.who} could not be reached") from error
-
-
-def _parts(url: str) -> Any:
-    try:
-        parts = urlsplit(url)
-        is_fine = parts.scheme == "wss" or (parts.scheme == "ws" and is_loopback(parts.hostname or ""))
-    except ValueError:
-        is_fine = False
-    if not is_fine:
-        raise Problem(REFUSED, "bad_message", "live_cloud: url must be the wss address of a conversation")
-    return parts
 
 
 def _inner(frame: Mapping[str, Any], name: str) -> Mapping[str, Any]:
