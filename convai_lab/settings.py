@@ -50,6 +50,8 @@ SHORTEST_SECRET = 8
 KEY_SHAPES = re.compile(
     r"\b(?:sk-ant-[\w-]{16,}|sk-[\w-]{16,}|sk_[A-Za-z0-9]{16,}|AIza[\w-]{20,}|xai-[\w-]{16,}|gsk_\w{16,})"
 )
+_KEY_STARTS = ("sk-", "sk_", "AIza", "xai-")
+"""One of these is in every text that `KEY_SHAPES` finds something in; looking for them takes a tenth of the time."""
 
 _overrides: dict[str, str] = {}
 _seen: set[str] = set()
@@ -197,7 +199,7 @@ def scrub(text: str) -> str:
     known.update(value for name in KEY_VARIABLES if len(value := os.environ.get(name, "").strip()) >= SHORTEST_SECRET)
     for spelling in _spellings(frozenset(known)):
         text = text.replace(spelling, STARS)
-    return KEY_SHAPES.sub(STARS, text)
+    return KEY_SHAPES.sub(STARS, text) if any(start in text for start in _KEY_STARTS) else text
 
 
 @functools.lru_cache(maxsize=1)

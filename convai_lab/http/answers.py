@@ -6,6 +6,7 @@ thousands of times at the same address, so what can be known once is kept, and t
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -83,8 +84,7 @@ class PostingClient(httpx.AsyncClient):
 
     async def post_direct(self, route: Route, content: bytes, headers: Mapping[str, str]) -> Answer:
         """Post without httpx; cookies are neither sent nor kept."""
-        known = {name: value for name, value in self.headers.items() if name not in headers}
-        body = await self._direct.post(route, content, {**known, **headers}, self.timeout)
+        body = await self._direct.post(route, content, {**_decoded(tuple(self.headers.raw)), **headers}, self.timeout)
         for hear in self.listeners:
             hear(body.headers)
         return body if body.is_plain else HttpxAnswer(body.as_response())
@@ -103,6 +103,12 @@ async def post_stream(client: httpx.AsyncClient, url: str, *, content: bytes, he
         return await client.post_direct(route, content, headers)
     request = client.build_request("POST", url, content=content, headers=dict(headers))
     return HttpxAnswer(await client.send(request, stream=True))
+
+
+@functools.lru_cache(maxsize=MAX_ROUTES)
+def _decoded(raw: tuple[tuple[bytes, bytes], ...]) -> Mapping[str, str]:
+    """Return a client's own headers by their names in lower case."""
+    return dict(httpx.Headers(list(raw)).items())
 
 
 class HttpxAnswer:

@@ -45,9 +45,12 @@ class ToolNames:
     @classmethod
     def of(cls, request: ChatRequest) -> ToolNames:
         """Return the names of a request: those of its tools and of the calls in its messages."""
-        called = (call.name for message in request.messages for call in message.tool_calls)
-        answered = (message.name for message in request.messages if message.role == "tool" and message.name)
-        return cls([*(tool.name for tool in request.tools), *called, *answered])
+        names = [tool.name for tool in request.tools]
+        for message in request.messages:
+            names += [call.name for call in message.tool_calls]
+            if message.role == "tool" and message.name:
+                names.append(message.name)
+        return cls(names)
 
     def out(self, name: str) -> str:
         """Return the name to send."""
