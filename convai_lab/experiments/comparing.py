@@ -129,6 +129,9 @@ class Undertaking:
             self._expect()
             waiting = {trial.variant.name for trial in self.planned if trial.key not in self.ledger.done}
             llms = await asyncio.to_thread(find_llms, [v for v in self.lineup.variants if v.name in waiting])
+            if not self.ledger.is_affordable:
+                self.ledger.stopped = "max_cost"
+                return
             self.notes += await ask_each(self.lineup.asked(llms), pool, self.ledger.spending)
         progress.start(total, done=done, max_cost=self.request.max_cost if self.ledger.expected_left else None)
         try:
@@ -207,7 +210,8 @@ class Undertaking:
         if stopped is None:
             return []
         how = {
-            "max_cost": f"stopped at max_cost={self.request.max_cost:g} USD; to go on, call again with a higher one",
+            "max_cost": f"stopped at max_cost={self.request.max_cost:g} USD; to go on, call again with a higher one "
+            "(dry_run=True says what it may cost)",
             "interrupted": "interrupted; the same call goes on from here",
             "decided": "stopped early, because the comparison was decided",
         }[stopped]

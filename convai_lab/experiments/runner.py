@@ -82,6 +82,11 @@ class Ledger:
             self._expected[name] += (cost - self._expected[name]) * weight
 
     @property
+    def is_affordable(self) -> bool:
+        """Say whether any trial that is not done fits into what may be spent; if none does, nobody is asked at all."""
+        return any(self.may_start(trial) for trial in self.planned if trial.key not in self.done)
+
+    @property
     def expected_left(self) -> float:
         """What the trials that are not done are expected to cost, in USD."""
         waiting = (t.variant.name for t in self.planned if t.key not in self.done)

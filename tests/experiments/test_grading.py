@@ -199,3 +199,10 @@ def test_a_journal_of_an_earlier_version_is_still_read(agent: Agent, run: Run, t
     offline = agent.with_changes(llm="offline")
     assert run(offline, scenarios(1), journal=path).facts.fresh == 1
     assert run(offline, scenarios(1), journal=path).facts.cached == 1
+
+
+def test_nothing_is_asked_when_nothing_may_be_spent(vendor: FakeVendor, agent: Agent, run: Run) -> None:
+    result = run(agent, scenarios(2), max_cost=0)
+    assert (len(result), result.facts.stopped, result.facts.cost_usd) == (0, "max_cost", 0.0)
+    assert vendor.requests == []
+    assert "call again with a higher one (dry_run=True says what it may cost)" in result.facts.notes[-1]
