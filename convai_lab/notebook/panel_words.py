@@ -90,6 +90,7 @@ def facts(
     *, platform: str, engines: EngineNames, kind: str, is_pausing: bool, conversation: Conversation
 ) -> list[list[str]]:
     """Return what always stays in sight: name and value."""
+    is_answered = any(turn.role == "user" for turn in conversation.turns)
     transport = KINDS.get(kind, kind) + (PAUSES if is_pausing else "")
     return [
         ["platform", words.clean(platform)],
@@ -97,7 +98,7 @@ def facts(
         ["hears with", words.clean(engines.asr) or "not known yet"],
         ["speaks with", words.clean(engines.tts) or "not known yet"],
         ["sound", transport],
-        ["cost", words.cost(conversation).removeprefix("cost ") if conversation.turns else "none yet"],
+        ["cost", words.cost(conversation).removeprefix("cost ") if is_answered else "none yet"],
     ]
 
 

@@ -1,0 +1,64 @@
+"""What a page holds is given back: the microphone after its test, and when the kernel that heard it is gone."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import convai_lab
+
+ORDER = Path(convai_lab.__file__).parent.parent / "datasets" / "audio" / "order.wav"
+pytestmark = pytest.mark.browser
+
+SETUP = "%load_ext convai_lab"
+AGENT = """%%agent support --llm offline
+---
+first_message: Hello.
+---
+You are Sam."""
+PATIENCE_MS = 30_000
+MICROPHONES = "(window.tracks ?? []).map(track => track.readyState)"
+CALLS = "window.calls.map(call => call.connectionState)"
+KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session.kernel"
+RESTART = f"() => {{ {KERNEL}.restart(); }}"
+CRASH = f"() => {{ {KERNEL}.requestExecute({{code: 'import os; os._exit(1)'}}); }}"
+
+
+@pytest.mark.parametrize("fate", [RESTART, CRASH], ids=["restart", "crash"])
+def test_a_panel_whose_kernel_is_gone_says_so_and_lets_go_of_the_microphone(open_notebook: Any, fate: str) -> None:
+    notebook = open_notebook([SETUP, AGENT, "%talk support"], permissions=("microphone",))
+    for cell in range(3):
+        notebook.run(cell)
+    panel = notebook.page.locator(".convai-panel")
+    panel.get_by_role("button", name="Start talking", exact=True).click()
+    panel.get_by_text("Listening to you").wait_for(timeout=PATIENCE_MS)
+    assert notebook.page.evaluate(MICROPHONES) == ["live"]
+    notebook.page.evaluate(fate)
+    panel.get_by_text("the kernel was restarted or is gone").wait_for(timeout=PATIENCE_MS)
+    assert notebook.page.evaluate(MICROPHONES) == ["ended"]
+    assert set(notebook.page.evaluate(CALLS)) == {"closed"}
+    assert "Hello." in panel.inner_text(), "what was said is still there"
+    assert panel.get_by_role("button").locator("visible=true").count() == 0
+    assert notebook.problems == []
+    notebook.page.wait_for_function(f"{KERNEL}.status === 'idle'", timeout=PATIENCE_MS)
+
+
+def test_the_microphone_test_hears_a_voice_and_tells_silence_and_a_refusal(open_notebook: Any) -> None:
+    notebook = open_notebook([f"{SETUP}\n%lab --microphone"], permissions=("microphone",))
+    notebook.run(0)
+    page = notebook.page
+    assert "Microphone" in notebook.text(0)
+    page.get_by_role("button", name="Test microphone").click()
+    page.get_by_text("Say something").wait_for()
+    page.evaluate("wav => window.speak(wav)", base64.b64encode(ORDER.read_bytes()).decode())
+    page.get_by_text("We hear you").wait_for(timeout=PATIENCE_MS)
+    page.wait_for_function(f"{MICROPHONES}.every(state => state === 'ended')")
+    page.get_by_role("button", name="Test again").click()
+    page.get_by_text("Nothing heard").wait_for(timeout=PATIENCE_MS)
+    page.evaluate("window.refusal = 'NotAllowedError'")
+    page.get_by_role("button", name="Test again").click()
+    page.get_by_text("did not let this page use the microphone").wait_for(timeout=PATIENCE_MS)
+    assert notebook.problems == []
