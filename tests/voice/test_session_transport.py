@@ -84,7 +84,7 @@ def held(told: Sequence[Told], *, questions: int = 1, kept: Kept | None = None) 
             await clock.sleep(0.5)
             await phone.speak(StubTTS().render("Where is my order?", voice="caller")[0])
         await phone.agent_done()
-        await clock.sleep(8)
+        await clock.sleep(5)
         phone.transport.hang_up()
         conversation = await run
         for task in (line, *tasks):
