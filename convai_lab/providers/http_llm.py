@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import json
 import random
 import re
@@ -33,6 +34,7 @@ from convai_lab.providers.streaming import (
     decode_whole,
     drain,
     parse_object,
+    parse_together,
     read_events,
     read_pieces,
     read_text,
@@ -178,13 +180,13 @@ class HttpLLM:
         finally:
             await answer.aclose()
 
-    def _take(self, documents: Iterable[str], reader: AnswerReader, said: list[LLMEvent]) -> None:
+    def _take(self, documents: Sequence[str], reader: AnswerReader, said: list[LLMEvent]) -> None:
         """Read documents and add to `said` what they say; once the answer is complete, a bad one does not matter."""
-        for data in documents:
+        for data, known in zip(documents, parse_together(documents) or itertools.repeat(None), strict=False):
             if reader.is_done:
                 return
             try:
-                said.extend(reader.read(self._parsed(data)))
+                said.extend(reader.read(self._parsed(data, known)))
             except ProviderStreamError:
                 if not reader.is_complete:
                     raise
@@ -233,8 +235,8 @@ class HttpLLM:
             if not reader.is_complete:
                 raise
 
-    def _parsed(self, data: str) -> dict[str, Any]:
-        document = parse_object(data, provider=self.provider, model=self.model)
+    def _parsed(self, data: str, known: dict[str, Any] | None) -> dict[str, Any]:
+        document = parse_object(data, provider=self.provider, model=self.model) if known is None else known
         if document.get("error"):
             raise stream_refusal(self._asker(), document["error"])
         if document.get("object") == "error":

@@ -174,8 +174,9 @@ class ChunkReader:
             for piece in (_text(delta.get("content")), delta.get("refusal")):
                 if piece and (text := self._text.take(piece)):
                     said.append(TextDelta(text))
-            for part in _dicts(delta.get("tool_calls")):
-                self._tool_call(part)
+            if parts := delta.get("tool_calls"):
+                for part in _dicts(parts):
+                    self._tool_call(part)
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
             self._reason, self.is_complete = reason, True
         return said

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -65,9 +65,9 @@ class EventDecoder:
         Raises:
             EventTooLarge: A line or an event is larger than the limit.
         """
-        if self._start is None and (whole := self._whole(chunk)) is not None:
-            return whole
-        return list(self._take(self._without_mark(chunk)))
+        chunk = self._without_mark(chunk)
+        whole = self._whole(chunk)
+        return list(self._take(chunk)) if whole is None else whole
 
     def finish(self) -> list[ServerEvent]:
         """Return the event that the end of the stream completes, if any."""
@@ -296,6 +296,15 @@ def parse_object(data: str, *, provider: str, model: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ProviderStreamError("sent an event that is not a JSON object", provider=provider, model=model)
     return value
+
+
+def parse_together(texts: Sequence[str]) -> list[dict[str, Any]] | None:
+    """Return what several texts of JSON hold, read in one go, which is quicker; None when that cannot be done."""
+    try:
+        values: list[Any] = json.loads(f"[{','.join(texts)}]")
+    except (ValueError, RecursionError):
+        return None
+    return values if len(values) == len(texts) and all(isinstance(value, dict) for value in values) else None
 
 
 def _cause(error: Exception) -> str:

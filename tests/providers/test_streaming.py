@@ -16,7 +16,14 @@ from convai_lab.errors import (
     ProviderStreamError,
     ProviderTimeoutError,
 )
-from convai_lab.providers.streaming import EventDecoder, EventTooLarge, ServerEvent, parse_object, vendor_errors
+from convai_lab.providers.streaming import (
+    EventDecoder,
+    EventTooLarge,
+    ServerEvent,
+    parse_object,
+    parse_together,
+    vendor_errors,
+)
 
 
 def decode(*chunks: bytes, limit: int = 1000) -> list[ServerEvent]:
@@ -124,3 +131,31 @@ def test_what_httpx_raises_becomes_ours_without_the_url(
 def test_other_errors_pass_through() -> None:
     with pytest.raises(json.JSONDecodeError), vendor_errors("p", "m"):
         json.loads("{")
+
+
+@given(
+    events=st.lists(st.tuples(st.sampled_from([b"data: ", b"data:", b"event: x\ndata: ", b": c\ndata: "]), texts)),
+    cuts=st.lists(st.integers(0, 200), max_size=8),
+)
+def test_the_quick_way_for_whole_events_reads_what_the_long_way_reads(
+    events: list[tuple[bytes, str]], cuts: list[int]
+) -> None:
+    stream = b"".join(start + text.encode() + b"\n\n" for start, text in events)
+    places = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
+    chunks = [stream[start:end] for start, end in itertools.pairwise(places)]
+    assert decode(*chunks, limit=100_000) == decode(*(bytes([byte]) for byte in stream), limit=100_000)
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (['{"a": 1}', '{"b": 2}'], [{"a": 1}, {"b": 2}]),
+        (['{"a": 1', '"b": 2}'], None),
+        (['{"a": 1},{"b": 2}'], None),
+        (['{"a": 1}', "rubbish"], None),
+        (['{"a": 1}', "2"], None),
+        (["[" * 100_000], None),
+    ],
+)
+def test_texts_are_read_together_only_when_each_is_an_object(texts: list[str], expected: object) -> None:
+    assert parse_together(texts) == expected
