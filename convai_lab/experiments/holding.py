@@ -97,8 +97,7 @@ class Holder:
             conversation = without_times(conversation)
         graded = await self._graded(planned, held, conversation)
         self._require_uncapped(graded.faults)
-        result = result_of(planned, held, graded, is_virtual=self.is_virtual(planned))
-        return result.with_changes(state=held.tool_state.state, talk=planned.talk)
+        return result_of(planned, held, graded, is_virtual=self.is_virtual(planned))
 
     def is_virtual(self, planned: PlannedTrial) -> bool:
         """Say whether time is invented in this trial, so that it takes none and its latencies mean nothing."""
@@ -279,6 +278,8 @@ def result_of(
         judge_cost_usd=graded.judge_cost_usd,
         model_served=_served(turn.llm_served for turn in spoken),
         conversation=conversation,
+        state=held.tool_state.state,
+        talk=planned.talk,
     )
 
 

@@ -28,6 +28,7 @@ AT_ONCE = 400
 SHORT_BYTES = 4000
 BETWEEN = "\x00"
 """Stands between texts of JSON, and never in one."""
+NO_STATE = "{}"
 FOLDER = "journals"
 DEFAULT_NAME = "comparisons"
 SUFFIX = ".sqlite3"
@@ -209,7 +210,7 @@ def _rows(results: Sequence[TrialResult]) -> list[_Row]:
     """Return trials as they are written; secrets are looked for in all of them at once, which is most of the work."""
     texts = [json.dumps(result.to_dict(), separators=(",", ":")) for result in results]
     texts += [_conversation_text(result) for result in results]
-    texts += [json.dumps(result.state, default=str) for result in results]
+    texts += [json.dumps(result.state, default=str) if result.state else NO_STATE for result in results]
     clean, count = settings.scrub(BETWEEN.join(texts)).split(BETWEEN), len(results)
     bodies, states = map(_body, clean[count : 2 * count]), clean[2 * count :]
     return [

@@ -6,6 +6,7 @@ journal already need none. The models themselves are found when the first trial 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from convai_lab.simulation.scenario import Scenario
 
 SCRIPTED = "scripted"
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+"""Where an object lies in memory, which says nothing about it and is different in every process."""
 
 
 @dataclass(unsafe_hash=True)
@@ -113,7 +116,11 @@ class UserSpec:
         if isinstance(self.given, list | tuple):
             return [SCRIPTED, *map(str, self.given)]
         return (
-            [self.name, type(self.given).__qualname__, repr(getattr(self.given, "__dict__", ""))[:2000]]
+            [
+                self.name,
+                type(self.given).__qualname__,
+                _ADDRESS.sub("", repr(getattr(self.given, "__dict__", "")))[:2000],
+            ]
             if (hasattr(self.given, "next_move"))
             else self.name
         )

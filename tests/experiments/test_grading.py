@@ -206,3 +206,17 @@ def test_nothing_is_asked_when_nothing_may_be_spent(vendor: FakeVendor, agent: A
     assert (len(result), result.facts.stopped, result.facts.cost_usd) == (0, "max_cost", 0.0)
     assert vendor.requests == []
     assert "call again with a higher one (dry_run=True says what it may cost)" in result.facts.notes[-1]
+
+
+def test_a_caller_of_ones_own_is_the_same_after_a_restart(vendor: FakeVendor, agent: Agent, run: Run) -> None:
+    class Patient(Insistent):
+        def __init__(self, memory: Callable[[], int]) -> None:
+            self.memory = memory
+
+    def remembering() -> Callable[[], int]:
+        return lambda: 1
+
+    callers = [Patient(remembering()), Patient(remembering())]
+    assert repr(vars(callers[0])) != repr(vars(callers[1]))
+    fresh = [run(agent, scenarios(1, max_turns=6), simulated_user=caller).facts.fresh for caller in callers]
+    assert fresh == [1, 0]
