@@ -19,8 +19,9 @@ from convai_lab.conversations.wire_format import turn_from_wire
 
 texts = st.one_of(st.text(), st.sampled_from(["", "null", "\ud800", "\x00", "unknown"]))
 text_or_none = st.one_of(st.none(), texts)
-numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False), st.integers(), st.booleans())
-counts = st.one_of(st.none(), st.integers())
+whole_numbers = st.integers(-int(BIGGEST), int(BIGGEST))
+numbers = st.one_of(st.none(), st.floats(-BIGGEST, BIGGEST), whole_numbers)
+counts = st.one_of(st.none(), whole_numbers)
 metrics = st.builds(
     TurnMetrics,
     **{f.name: counts if f.name.endswith("_tokens") else numbers for f in fields(TurnMetrics)}
