@@ -49,9 +49,12 @@ BUSY = (
     "import time\nend = time.time() + 5\nwhile time.time() < end: sum(range(1000))",
     "import time, numpy\nend = time.time() + 5; a = numpy.ones((400, 400))\nwhile time.time() < end: a @ a",
 )
-TURNS = """print(json.dumps([
+TURNS = """from convai_lab.analysis.plots import STAGES as DRAWN
+STAGES = [name for name, *_ in DRAWN]
+print(json.dumps([
     {"role": t.role, "text": t.text, "heard": t.text_heard, "interrupted": t.interrupted,
-     "tools": [r.value for r in t.tool_results], "wait": t.metrics.voice_to_voice_ms}
+     "tools": [r.value for r in t.tool_results], "wait": t.metrics.voice_to_voice_ms,
+     "transport": t.metrics.transport_ms, "stages": [getattr(t.metrics, name) or 0 for name in STAGES]}
     for t in session.conversation.turns]))"""
 STATE_HAS = "word => [...document.querySelectorAll('.convai-state')].at(-1)?.textContent.includes(word)"
 SPOKE = """([role, many]) => document.querySelectorAll(`.convai-turn.convai-${role}`).length >= many"""
@@ -226,6 +229,11 @@ def test_ten_spoken_turns_in_a_row_are_answered_also_while_a_cell_is_busy(talkin
     assert {turn["text"] for turn in turns if turn["role"] == "user"} == {THANKS}
     assert all(turn["heard"] in (None, turn["text"]) for turn in turns), "nobody was cut off"
     assert answered_while_busy == [True] * len(BUSY)
+    waited = [turn for turn in turns if turn["wait"] is not None]
+    assert all(sum(turn["stages"]) == turn["wait"] for turn in waited)
+    measured = [turn for turn in waited if turn["transport"] is not None]
+    assert len(measured) >= 5, "the page tells how long sound takes"
+    assert all(0 < turn["transport"] < turn["wait"] for turn in measured)
 
 
 def test_who_interrupts_the_agent_is_heard_and_the_agent_is_silent_in_the_page(talking: Talking) -> None:

@@ -99,6 +99,7 @@ class FakeMediaLine:
         self.signals: list[Any] = []
         self.frames: list[tuple[bytes, int]] = []
         self.clips: list[tuple[bytes, str]] = []
+        self.posted: list[Any] = []
 
     def choose(self, kind: str) -> None:
         self.kind = kind
@@ -106,6 +107,14 @@ class FakeMediaLine:
 
     def signal(self, message: Any) -> None:
         self.signals.append(message)
+
+    def sound_takes(self, to_agent_ms: float | None, to_user_ms: float | None, **details: Any) -> None:
+        from convai_lab.workspace.media_line import MediaLine
+
+        MediaLine(self).sound_takes(to_agent_ms, to_user_ms, **details)  # type: ignore[arg-type]
+
+    def post(self, frame: Any) -> None:
+        self.posted.append(frame)
 
     def push(self, pcm: bytes, rate_hz: int = 16000) -> None:
         self.frames.append((pcm, rate_hz))

@@ -146,6 +146,16 @@ def test_what_the_page_says_reaches_the_line(panel: SessionPanel, session: Any) 
     assert session.media.frames == [(b"\0\1" * 2880, 48000)]
 
 
+def test_how_long_sound_takes_in_the_page_reaches_the_line_and_its_answer_the_page(
+    panel: SessionPanel, session: Any
+) -> None:
+    told = {"to_agent_ms": 5.5, "to_user_ms": 80, "number": 7, "is_at_start": True, "heard_at": 12.5}
+    panel.media.comm.page_says({"event": "takes", **told})
+    assert session.media.posted == [{"type": "live_sound_takes", **told}]
+    session.happens(live_events.SoundTimed(7, 512.5))
+    assert [content for content, _ in _sent(panel.media, "timed")] == [{"do": "timed", "number": 7, "at": 512.5}]
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -160,12 +170,20 @@ def test_what_the_page_says_reaches_the_line(panel: SessionPanel, session: Any) 
         {"event": "pcm", "rate": float("nan")},
         {"event": "pcm", "rate": 1},
         {"event": "pcm"},
+        {"event": "takes"},
+        {"event": "takes", "to_agent_ms": 5, "to_user_ms": 5, "number": "7"},
+        {"event": "takes", "to_agent_ms": 5, "to_user_ms": 5, "number": -1},
+        {"event": "takes", "to_agent_ms": "5", "to_user_ms": 5, "number": 7},
+        {"event": "takes", "to_agent_ms": 5, "to_user_ms": 10_001, "number": 7},
+        {"event": "takes", "to_agent_ms": float("nan"), "to_user_ms": 5, "number": 7},
+        {"event": "takes", "to_agent_ms": 5, "to_user_ms": 5, "number": 7, "heard_at": float("inf")},
     ],
 )
 def test_a_page_that_talks_nonsense_changes_nothing(panel: SessionPanel, session: Any, content: Any) -> None:
     panel.media.comm.page_says(content, b"\0\0")
     panel.comm.page_says(content)
     assert (session.media.chosen, session.media.signals, session.media.frames) == ([], [], [])
+    assert session.media.posted == []
     assert panel.problem == {}
 
 

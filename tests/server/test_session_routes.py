@@ -93,6 +93,22 @@ HARMLESS = [
     (frame("live_sound", pcm=7, rate_hz=16000), "live_sound: pcm is not base64"),
     (frame("live_signal", message="x" * 1_100_000), "the message is too large: 1 MB at most"),
     (frame("live_signal", message={"room_id": "page"}), "before the sound was chosen"),
+    *(
+        (
+            frame("live_sound_takes", **{"to_agent_ms": 5, "to_user_ms": 5, "number": 1, **wrong}),
+            f"live_sound_takes: {says}",
+        )
+        for wrong, says in (
+            ({"to_user_ms": -1}, "to_agent_ms and to_user_ms must be milliseconds from 0 to 10000"),
+            ({"to_agent_ms": 10_001}, "to_agent_ms and to_user_ms must be"),
+            ({"to_agent_ms": "5"}, "to_agent_ms and to_user_ms must be"),
+            ({"to_agent_ms": True}, "to_agent_ms and to_user_ms must be"),
+            ({"number": None}, "number must be a whole number"),
+            ({"number": -1}, "number must be a whole number"),
+            ({"heard_at": "now"}, "heard_at must be seconds"),
+            ({"heard_at": 1e300}, "heard_at must be seconds"),
+        )
+    ),
     (frame("live_use_agent", agent="me"), "live_use_agent: agent must be an agent document"),
 ]
 
@@ -105,6 +121,20 @@ async def test_a_private_message_that_is_wrong_is_refused_and_the_session_goes_o
     assert says in heard[-1]["message"]
     heard = await said(platform, agent_id, [sent, frame("live_choose", kind="comm")], until="audio")
     assert heard[-1]["type"] == "audio"
+
+
+async def test_a_measurement_of_the_page_is_answered_with_the_platforms_clock(
+    platform: StubPlatform, agent_id: str
+) -> None:
+    sent = [
+        frame("live_sound_takes", to_agent_ms=None, to_user_ms=None, number=7),
+        frame("live_sound_takes", to_agent_ms=5.5, to_user_ms=80, number=8, is_at_start=True, heard_at=12.5),
+        frame("live_choose", kind="comm"),
+    ]
+    heard = await said(platform, agent_id, sent, until="audio")
+    answers = [event for event in heard if event["type"] == "live_sound_timed"]
+    assert [answer["number"] for answer in answers] == [7, 8]
+    assert 0 <= answers[1]["at"] - answers[0]["at"] < 60
 
 
 @pytest.mark.parametrize(
