@@ -24,7 +24,7 @@ from convai_lab.dialogue.system_tools import AgentTransfer, Effect, EndCall, Ski
 from convai_lab.dialogue.tool_runner import ToolOutcome, ToolRunner, error_result
 from convai_lab.errors import ProviderStreamError, ProviderTimeoutError
 from convai_lab.providers.base import LLM, ChatRequest, Done, LLMEvent, TextDelta
-from convai_lab.providers.batches import Batches, stream_batches
+from convai_lab.providers.batches import Batches, joined, stream_batches
 
 DEFAULT_TOOL_ROUNDS = 10
 DEFAULT_REQUEST_SECS = 120.0
@@ -166,7 +166,7 @@ class Reply:
         done: Done | None = None
         try:
             while (events := await self._next(stream, meter)) is not None:
-                for event in events:
+                for event in joined(events):
                     if isinstance(event, Done):
                         done = event
                     for piece in self._received(event):

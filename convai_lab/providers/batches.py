@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-from convai_lab.providers.base import LLM, ChatRequest, LLMEvent
+from convai_lab.providers.base import LLM, ChatRequest, LLMEvent, TextDelta
 
 Batches = AsyncGenerator[Sequence[LLMEvent], None]
 
@@ -40,3 +40,25 @@ async def flat(batches: Batches) -> AsyncGenerator[LLMEvent, None]:
                 yield event
     finally:
         await batches.aclose()
+
+
+def joined(events: Sequence[LLMEvent]) -> Sequence[LLMEvent]:
+    """Return the events of a batch with neighbouring pieces of text as one.
+
+    Example:
+        >>> joined([TextDelta("Good "), TextDelta("day.")])
+        [TextDelta(text='Good day.')]
+    """
+    if len(events) < 2:
+        return events
+    found: list[LLMEvent] = []
+    texts: list[str] = []
+    for event in events:
+        if isinstance(event, TextDelta):
+            texts.append(event.text)
+            continue
+        if texts:
+            found.append(TextDelta("".join(texts)))
+            texts.clear()
+        found.append(event)
+    return [*found, TextDelta("".join(texts))] if texts else found
