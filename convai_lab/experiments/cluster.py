@@ -21,9 +21,10 @@ from convai_lab import background, settings
 from convai_lab.agents.agent import Agent
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.experiments.holding import Holder
-from convai_lab.experiments.lineup import JudgeSpec, UserSpec, find_llms, pooling
+from convai_lab.experiments.lineup import find_llms, pooling
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool
+from convai_lab.experiments.roles import JudgeSpec, UserSpec
 from convai_lab.experiments.spending import Spending
 from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.variant import Variant

@@ -18,10 +18,10 @@ from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.contenders import find_agent
 from convai_lab.experiments.invented_times import without_times
-from convai_lab.experiments.lineup import SCRIPTED, UserSpec, model_ref
 from convai_lab.experiments.outside import from_outside
 from convai_lab.experiments.plan import agent_mark
 from convai_lab.experiments.progress import OnWaitingThread
+from convai_lab.experiments.roles import SCRIPTED, UserSpec, model_ref
 from convai_lab.experiments.variant import OFFLINE
 from convai_lab.providers.base import LLM, ChatRequest, LLMEvent
 from convai_lab.providers.registry import find_llm

@@ -18,7 +18,8 @@ from convai_lab.experiments import executors
 from convai_lab.experiments.cluster import NeedsSetup, Sealed, Setup, hold_orders, pack
 from convai_lab.experiments.comparison import Comparison, compare
 from convai_lab.experiments.holding import Holder
-from convai_lab.experiments.lineup import JudgeSpec, UserSpec, make_lineup
+from convai_lab.experiments.lineup import make_lineup
+from convai_lab.experiments.roles import JudgeSpec, UserSpec
 from convai_lab.experiments.variant import Variant
 from convai_lab.simulation.simulated_user import ScriptedUser
 from convai_lab.testing.fake_llm import Reply
