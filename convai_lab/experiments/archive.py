@@ -28,6 +28,11 @@ MOST_BYTES = 2 << 30
 """All parts together, unpacked; they are read one by one."""
 MOST_BYTES_AT_ONCE = 256 << 20
 """One part, unpacked."""
+MOST_JSON_BYTES = 16 << 20
+"""One value of JSON: empty lists take twenty times the memory that they take in a file, and pack a thousandfold."""
+MOST_LISTING_BYTES = 500
+"""What the manifest says of one part."""
+MOST_ABOUT_BYTES = 64 << 10
 MOST_PARTS = 1_000_100
 BLOCK = 1 << 20
 _EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -73,7 +78,8 @@ def _write_parts(file: zipfile.ZipFile, parts: Iterable[Part], about: Mapping[st
     listed, total = {}, 0
     for part in parts:
         total += len(part.data)
-        if total > MOST_BYTES or len(part.data) > MOST_BYTES_AT_ONCE:
+        most = MOST_JSON_BYTES if part.name.endswith(".json") else MOST_BYTES_AT_ONCE
+        if total > MOST_BYTES or len(part.data) > most:
             raise InvalidValueError(
                 f"{part.name} makes it larger than can be reopened: save fewer trials, or conversations=False",
                 field=path.name,
@@ -150,6 +156,8 @@ class Archive:
 
     def parsed(self, data: bytes, where: str) -> Any:
         """Return JSON, or refuse the file; NaN and infinity are none."""
+        if len(data) > MOST_JSON_BYTES and where != MANIFEST:
+            self.refuse(f"{where} is larger than {MOST_JSON_BYTES >> 20} MB, which no comparison's is")
         try:
             return json.loads(data, parse_constant=_no_constant)
         except (ValueError, RecursionError):
@@ -190,6 +198,8 @@ class Archive:
     def _manifest(self, entries: Mapping[str, zipfile.ZipInfo]) -> dict[str, Any]:
         if MANIFEST not in entries:
             self.refuse(f"this is no saved comparison: it has no {MANIFEST}")
+        if entries[MANIFEST].file_size > MOST_ABOUT_BYTES + MOST_LISTING_BYTES * len(entries):
+            self.refuse(f"its {MANIFEST} is larger than its parts need")
         manifest = self.parsed(self._read(MANIFEST), MANIFEST)
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             self.refuse(f"this is no saved comparison: its {MANIFEST} says something else")

@@ -27,6 +27,8 @@ SUFFIX = ".convai"
 ABOUT, VARIANTS, SCENARIOS, TRIALS, PRICES = (
     *("comparison.json", "variants.json", "scenarios.jsonl", "trials.jsonl", "prices.json"),
 )
+CASSETTE_SUFFIXES = (".jsonl", ".json", ".gz")
+"""A cassette of another name gets the first: nobody who takes it out gets a program or a notebook."""
 CONVERSATIONS, CASSETTE = "conversations/", "cassette/"
 NAMES_IN_TRIALS = ("variant", "scenario_id", "key", "conversation_id", "model_served")
 
@@ -80,15 +82,20 @@ def cassette_in(path: str | Path, folder: str | Path) -> Path | None:
     """Write the cassette of a saved comparison into a folder; return its path, or None when it has none.
 
     Raises:
-        InvalidValueError: It is no saved comparison, or the folder cannot be written.
+        InvalidValueError: It is no saved comparison, the folder cannot be written, or another file is there.
     """
     archive = Archive(Path(path).expanduser().absolute())
     name = next((name for name in archive.names if name.startswith(CASSETTE)), None)
     if name is None:
         return None
     target = Path(folder).expanduser() / Path(name).name
+    if target.suffix not in CASSETTE_SUFFIXES or target.name.startswith("."):
+        archive.refuse(f"it holds a cassette named {target.name[:80]!r}, which none is")
+    data = archive.read(name)
     try:
-        target.write_bytes(archive.read(name))
+        if target.exists() and target.read_bytes() != data:
+            raise InvalidValueError("there is another file of this name: give another folder", field=str(target))
+        target.write_bytes(data)
     except OSError as error:
         raise InvalidValueError(f"cannot write {target}: {error.strerror or error}", field="folder") from None
     return target
@@ -210,7 +217,8 @@ def _cassette(path: Path, redact: bool) -> Part:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise InvalidValueError(f"cannot read {path}: {error.strerror or error}", field="cassette") from None
-    return Part(CASSETTE + path.name, b"".join(_taped(line, redact) for line in lines))
+    name = path.name.lstrip(".") if path.suffix in CASSETTE_SUFFIXES else f"{path.name.lstrip('.')}.jsonl"
+    return Part(CASSETTE + name, b"".join(_taped(line, redact) for line in lines))
 
 
 def _taped(line: bytes, redact: bool) -> bytes:

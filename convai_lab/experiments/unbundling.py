@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from functools import partial
+from itertools import chain
 from typing import Any, TypeVar
 
 from convai_lab.agents.wire_format import agent_from_wire
@@ -41,7 +42,7 @@ def read_comparison(archive: Archive) -> Comparison:
     """
     about = archive.json("comparison.json")
     variants = _made(archive, "variants.json", lambda: _variants(archive.json("variants.json")))
-    scenarios = _made(archive, "scenarios.jsonl", lambda: _scenarios(list(_rows(archive, "scenarios.jsonl"))))
+    scenarios = _made(archive, "scenarios.jsonl", lambda: _scenarios(_rows(archive, "scenarios.jsonl")))
     trials = _trials(archive, {v.name for v in variants}, {s.id for s in scenarios})
     facts = _made(archive, "comparison.json", lambda: _facts(about["facts"], archive))
     baseline = _made(archive, "comparison.json", lambda: about["baseline"])
@@ -94,8 +95,10 @@ def _variants(listed: list[Mapping[str, Any]]) -> tuple[Variant, ...]:
     return made
 
 
-def _scenarios(rows: list[Any]) -> tuple[Scenario, ...]:
-    return load_scenarios(rows).scenarios if rows else ()
+def _scenarios(rows: Iterator[Any]) -> tuple[Scenario, ...]:
+    """Return scenarios; each row is checked before the next one is read."""
+    first = next(rows, None)
+    return () if first is None else load_scenarios(chain((first,), rows)).scenarios
 
 
 def _trials(archive: Archive, variants: set[str], scenarios: set[str]) -> tuple[TrialResult, ...]:
