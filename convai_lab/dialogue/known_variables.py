@@ -9,7 +9,7 @@ from convai_lab import settings
 from convai_lab.agents.agent import Agent
 from convai_lab.clock import Clock
 from convai_lab.dialogue.record import Record
-from convai_lab.dialogue.system_prompt import secret_variables, variables_of
+from convai_lab.dialogue.system_prompt import names_system_variables, secret_variables, variables_of
 
 
 class KnownVariables:
@@ -29,5 +29,7 @@ class KnownVariables:
         self._record.change(variables={name: value for name, value in known.items() if name not in self._secrets})
 
     def values(self, agent: Agent) -> dict[str, Any]:
-        """Return every variable as it is now, for what this agent says and does."""
+        """Return every variable as it is now that what this agent says and does can name."""
+        if not names_system_variables(agent):
+            return {**agent.variables, **self._record.conversation.variables, **self._secrets}
         return variables_of(agent, self._record.conversation, now=self._clock.wall()) | self._secrets

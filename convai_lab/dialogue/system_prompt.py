@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.prompt import SECRET_PREFIX, fill, system_variables, variables_in
+from convai_lab.agents.prompt import SECRET_PREFIX, SYSTEM_PREFIX, fill, system_variables, variables_in
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.dialogue.author_settings import setting_in
 from convai_lab.dialogue.knowledge import knowledge_section
@@ -25,6 +25,13 @@ QUERY_TURNS = 2
 def secret_variables(variables: Mapping[str, Any]) -> dict[str, Any]:
     """Return the variables that are for tool headers alone: they are neither recorded nor shown to a model."""
     return {name: value for name, value in variables.items() if name.startswith(SECRET_PREFIX)}
+
+
+def names_system_variables(agent: Agent) -> bool:
+    """Say whether anything of an agent can name variables of the platform's own; making them all takes a while."""
+    farewell = setting_in(agent.extra, "max_conversation_duration_message")
+    texts = (agent.prompt, agent.first_message, farewell if isinstance(farewell, str) else "")
+    return bool(agent.tools or agent.timezone) or any(SYSTEM_PREFIX in text for text in texts)
 
 
 def variables_of(agent: Agent, conversation: Conversation, *, now: float) -> dict[str, Any]:

@@ -126,6 +126,8 @@ class TextPieces:
         """Return the text that is whole so far; anything but text counts as nothing."""
         if not isinstance(piece, str) or not piece:
             return ""
+        if piece.isascii() and not self._half:
+            return piece
         text, self._half = self._half + piece, ""
         if "\ud800" <= text[-1] <= "\udbff":
             text, self._half = text[:-1], text[-1]

@@ -2,14 +2,18 @@
 
 Run by hand: ``python tests/benchmarks/compare_throughput.py [--calls 2000] [--in-flight 100] [--rounds 5]``. A child
 process speaks OpenAI's dialect and answers after 20 ms, streamed or whole as it is asked. The bare client posts and
-reads whole answers; `compare` streams, checks one sentence, prices the tokens and writes its journal. They take turns,
-and medians count. Inspect AI and promptfoo run the same when they are installed. Prints one line.
+reads whole answers: httpx on the transport of the package httpx-aiohttp, where that is installed, and on ours.
+`compare` streams, checks one sentence, prices the tokens and writes its journal. They take turns, each from a clean
+heap, and medians count; the ratio is to the package where there is one. Inspect AI and promptfoo run the same when
+they are installed. Prints one line.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
+import importlib
 import importlib.util
 import json
 import multiprocessing
@@ -19,9 +23,12 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 DELAY_SECS = 0.020
 TEXT = "Your order 1234 has shipped and it should arrive tomorrow."
@@ -95,14 +102,12 @@ def serve(pipe: Connection) -> None:
     asyncio.run(main())
 
 
-def bare(url: str, calls: int, in_flight: int) -> float:
-    """Return the calls a second of the bare client, which does not stream."""
-    from convai_lab.http import new_client
-
+def bare(make: Callable[[int], httpx.AsyncClient], url: str, calls: int, in_flight: int) -> float:
+    """Return the calls a second of a bare client, which does not stream."""
     body = {"model": MODEL, "messages": [{"role": "user", "content": "Where is my order 1234?"}]}
 
     async def main() -> float:
-        async with new_client(max_connections=in_flight) as client:
+        async with make(in_flight) as client:
             left = iter(range(calls))
 
             async def worker() -> None:
@@ -116,6 +121,21 @@ def bare(url: str, calls: int, in_flight: int) -> float:
             return calls / (time.perf_counter() - started)
 
     return asyncio.run(main())
+
+
+def our_client(in_flight: int) -> httpx.AsyncClient:
+    """Return httpx on our transport."""
+    from convai_lab.http import new_client
+
+    return new_client(max_connections=in_flight)
+
+
+def package_client(in_flight: int) -> httpx.AsyncClient:
+    """Return httpx on the transport of the package httpx-aiohttp."""
+    transport = importlib.import_module("httpx_aiohttp").AiohttpTransport(
+        limits=httpx.Limits(max_connections=in_flight, max_keepalive_connections=in_flight)
+    )
+    return httpx.AsyncClient(transport=transport, timeout=60)
 
 
 def ours(calls: int, in_flight: int, folder: str) -> float:
@@ -187,14 +207,23 @@ def promptfoo(url: str, calls: int, in_flight: int, folder: str) -> float | None
 
 def measure(url: str, chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
     """Return the medians of all that are installed."""
-    rates: dict[str, list[float]] = {"bare": [], "compare": []}
+    has_package = importlib.util.find_spec("httpx_aiohttp") is not None
+    contenders: dict[str, Callable[[], float]] = {
+        "our_bare": lambda: bare(our_client, url, chosen.calls, chosen.in_flight),
+        "compare": lambda: ours(chosen.calls, chosen.in_flight, folder),
+    }
+    if has_package:
+        contenders["httpx_aiohttp"] = lambda: bare(package_client, url, chosen.calls, chosen.in_flight)
+    rates: dict[str, list[float]] = {name: [] for name in contenders}
     ours(chosen.in_flight, chosen.in_flight, folder)  # imports, prices and connections
     for _ in range(chosen.rounds):
-        rates["bare"].append(bare(url, chosen.calls, chosen.in_flight))
-        rates["compare"].append(ours(chosen.calls, chosen.in_flight, folder))
+        for name, contender in contenders.items():
+            gc.collect()
+            rates[name].append(contender())
     found = {name: statistics.median(values) for name, values in rates.items()}
     line: dict[str, Any] = {f"{name}_calls_per_sec": round(value) for name, value in found.items()}
-    line["compare_vs_bare"] = round(found["compare"] / found["bare"], 2)
+    line["compare_vs_bare"] = round(found["compare"] / found["httpx_aiohttp" if has_package else "our_bare"], 2)
+    line["compare_vs_our_bare"] = round(found["compare"] / found["our_bare"], 2)
     for name, run in (("inspect_ai", inspect_ai), ("promptfoo", promptfoo)):
         rate = run(url, max(chosen.in_flight, chosen.calls // FEWER), chosen.in_flight, folder)
         line[f"{name}_calls_per_sec"] = None if rate is None else round(rate, 1)
