@@ -225,14 +225,14 @@ def criteria_of(own: Sequence[EvaluationCriterion], scenario: Scenario) -> tuple
 
 
 def analysed(conversation: Conversation, grade: Grade) -> Conversation:
-    """Return a conversation with what a judge found out, beside what its platform did."""
-    known = conversation.analysis
+    """Return a conversation with what a judge found out, beside what its platform did; rules collect nothing."""
+    known, data = conversation.analysis, {} if grade.is_offline else grade.data
     return conversation.with_changes(
         analysis=replace(
             known,
             success=grade.success or known.success,
             criteria={**known.criteria, **grade.results},
-            data={**known.data, **grade.data},
+            data={**known.data, **data},
         )
     )
 

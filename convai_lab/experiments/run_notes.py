@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from convai_lab.evaluation.results import counted
 from convai_lab.experiments.trial import TrialResult
 
 MOST_OPEN = 3
@@ -16,10 +17,13 @@ def grading_notes(trials: Sequence[TrialResult]) -> list[str]:
     ended = [trial for trial in trials if trial.failed_party is None]
     notes = []
     if ungraded := sum(trial.success is None for trial in ended):
-        notes.append(f"{ungraded:,} trials have nothing to be graded by: give their scenarios checks, or name a judge")
+        have = "has" if ungraded == 1 else "have"
+        notes.append(
+            f"{counted(ungraded, 'trial')} {have} nothing to be graded by: give their scenarios checks, or name a judge"
+        )
     open_checks = Counter(f"{c.name} ({c.why})" for trial in ended for c in trial.checks if c.passed is None)
     notes += [
-        f"{name} could not be known in {count:,} trials, which count as no success"
+        f"{name} could not be known in {counted(count, 'trial')}, which is no success"
         for name, count in open_checks.most_common(MOST_OPEN)
     ]
     return notes

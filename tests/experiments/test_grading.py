@@ -220,3 +220,13 @@ def test_a_caller_of_ones_own_is_the_same_after_a_restart(vendor: FakeVendor, ag
     assert repr(vars(callers[0])) != repr(vars(callers[1]))
     fresh = [run(agent, scenarios(1, max_turns=6), simulated_user=caller).facts.fresh for caller in callers]
     assert fresh == [1, 0]
+
+
+def test_what_rules_cannot_collect_is_unknown(agent: Agent, run: Run) -> None:
+    offline = agent.with_changes(llm="offline", data_collection=ORDER)
+    checks = [{"collected": {"item": "order", "equals": "1234"}}]
+    result = run(offline, scenarios(1, checks=checks), judge="offline")
+    assert [(c.passed, c.why) for c in result.trials[0].checks] == [
+        (None, "order was not collected from this conversation")
+    ]
+    assert "could not be known in 1 trial, which is no success" in result.facts.notes[0]
