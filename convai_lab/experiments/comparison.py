@@ -282,7 +282,8 @@ def compare(
 
     Every finished trial is kept in the journal at once: the same call goes on where an earlier one ended, whatever
     ended it, and repeats nothing. Trials that failed through a vendor, the simulated user, the judge or a tool count
-    for nobody, and are tried again by the next call.
+    for nobody, and are tried again by the next call. Where only checks were edited, they are tried on the conversations
+    that are there, and nobody is asked.
 
     Args:
         variants: Agents, names of agents or models (``"gpt-4o-mini,claude-haiku-4-5"``), dicts of changes, `Variant`s,
@@ -300,7 +301,7 @@ def compare(
         journal: The name or path of a journal of its own.
         cassette: ``path[:mode]``, or a `Cassette`: ``record`` keeps what every model answers, ``replay`` (the default)
             holds the same comparison again without them, without keys and with the recorded times and costs.
-        mode: ``voice`` holds the conversations by voice, in virtual time.
+        mode: ``voice`` holds the conversations by voice, in virtual time, over the line of each scenario's `acoustics`.
         workspace: The platform on which agents live, when it is not the local one.
         stop: ``decided`` ends the run once the comparison is, by a test that may be looked at all the time.
         allow_offline: Let rules (``offline``) compete with language models.
