@@ -23,6 +23,8 @@ BRIEF_CHARS = 200
 """How much of arguments and results is kept of a tool call in the part that is cut out."""
 
 _JSON = json.JSONEncoder(ensure_ascii=False, default=str)
+_ESCAPED = {ord(char): f"\\u{ord(char):04x}" for char in "<\x85\u2028\u2029"}
+"""JSON lets these stand as they are; the last three are ends of lines to whoever reads Unicode."""
 
 TOOLS_SHARE = 4
 """One part in so many is for the tool calls of what is cut out."""
@@ -67,8 +69,8 @@ def shortened(text: str, limit: int) -> str:
 
 
 def safe_json(value: Any) -> str:
-    """Return JSON on one line in which nothing looks like the end of a fence."""
-    return well_formed(_JSON.encode(value)).replace("<", "\\u003c")
+    """Return JSON on one line in which nothing looks like the end of a fence, nor of the line."""
+    return well_formed(_JSON.encode(value)).translate(_ESCAPED)
 
 
 def _cut(lines: Sequence[str], turns: Sequence[Turn], max_chars: int) -> list[str]:
