@@ -21,7 +21,7 @@ from ipywidgets import Widget, widget_serialization
 from convai_lab import background
 from convai_lab.errors import InvalidValueError
 from convai_lab.workspace.live_events import AgentAudio, Flush, MediaKind, Signal, SoundTimed
-from convai_lab.workspace.media_line import MediaLine
+from convai_lab.workspace.media_line import MAX_CLIP_BYTES, MediaLine
 
 FOLDER = Path(__file__).parent
 CONSTRAINTS = {
@@ -30,7 +30,6 @@ CONSTRAINTS = {
 }
 PAGE_CLOSES_WITHIN_SECS = 5.0
 MAX_FRAME_BYTES = 200_000
-MAX_CLIP_BYTES = 20_000_000
 KINDS: Mapping[str, MediaKind] = {
     "webrtc": "webrtc",
     "comm": "comm",

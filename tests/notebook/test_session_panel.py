@@ -17,6 +17,7 @@ from convai_lab.conversations.turn import ToolCall, ToolResult, Turn, TurnMetric
 from convai_lab.notebook import panel_words
 from convai_lab.notebook.session_panel import SessionPanel
 from convai_lab.workspace import events, live_events
+from convai_lab.workspace.media_line import MAX_CLIP_BYTES
 
 AGENT = Agent(name="support", version=3, id="agent_1")
 ATTACK = "<script>window.hit=1</script>"
@@ -200,7 +201,7 @@ def test_a_recorded_clip_goes_to_the_platform(panel: SessionPanel, session: Any)
 
 
 def test_a_clip_that_is_too_long_is_refused_in_words(panel: SessionPanel, session: Any) -> None:
-    panel.media.recorder.audio.value = b"x" * 20_000_001
+    panel.media.recorder.audio.value = b"x" * (MAX_CLIP_BYTES + 1)
     assert session.media.clips == []
     assert "speak shorter" in panel.problem["what"]
 
