@@ -239,7 +239,13 @@ class LiveMedia:
         if self._resampler is None or self._resampler.from_hz != rate:
             self._resampler = Resampler(rate, SESSION_RATE_HZ)
         if not self.is_by_webrtc:
-            self.user.put(self._resampler.feed(pcm))
+            self._hear(self._resampler.feed(pcm), "sound")
+
+    def _hear(self, pcm: bytes, field: str) -> None:
+        """Let the agent hear this, unless far too much is waiting already."""
+        if not self.user.has_room(len(pcm)):
+            raise InvalidValueError("was not taken: too much is waiting to be heard; wait for the agent", field=field)
+        self.user.put(pcm)
 
     def _take_clip(self, clip: live.Clip) -> None:
         if self.user.is_muted:
@@ -253,7 +259,7 @@ class LiveMedia:
         while True:
             clip = await self._clips.get()
             try:
-                self.user.put(await decode_clip(clip.data))
+                self._hear(await decode_clip(clip.data), "clip")
                 self.begin()
             except ConvaiLabError as error:
                 self._tell(live.refused(str(error)))

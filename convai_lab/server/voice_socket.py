@@ -56,7 +56,7 @@ class UserAudio:
             raise Problem(
                 REFUSED, "bad_message", "user_audio_chunk is not base64: send the audio's bytes in standard base64"
             ) from None
-        if (self._waiting_bytes + len(data)) > MAX_WAITING_SECS * self._bytes_a_sec:
+        if not self.has_room(len(data)):
             raise Problem(
                 REFUSED,
                 "audio_flood",
@@ -65,6 +65,10 @@ class UserAudio:
             )
         self.put(data)
         return self._pace.odd(len(data) / self._bytes_a_sec, self._clock.now())
+
+    def has_room(self, size: int) -> bool:
+        """Say whether so many bytes more may wait to be heard."""
+        return self._waiting_bytes + size <= MAX_WAITING_SECS * self._bytes_a_sec
 
     def put(self, data: bytes) -> None:
         """Add audio in the agreed format to what waits to be heard."""
