@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, is_dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from convai_lab.agents.agent import Agent
 from convai_lab.clock import VirtualClock
@@ -28,6 +29,8 @@ from convai_lab.voice.audio import FRAME_BYTES, noise
 from convai_lab.voice.recording import Recording
 from convai_lab.voice.session import VoiceSession
 from convai_lab.voice.transport import MemoryTransport
+
+T = TypeVar("T")
 
 REACTION_SECS = 0.5
 """A caller speaks so long after the agent is done."""
@@ -110,7 +113,7 @@ def hold_call(
         recording=recording,
         output_rate_hz=output_rate_hz,
     )
-    conversation = clock.run(call.hold(session, script))
+    conversation = _run(clock, call.hold(session, script))
     return Call(
         conversation,
         call.trace(conversation),
@@ -119,6 +122,14 @@ def hold_call(
         clock.now(),
         session.failure,
     )
+
+
+def _run(clock: VirtualClock, main: Coroutine[Any, Any, T]) -> T:
+    """Run to the end in virtual time, in a thread where a loop is running already, as in a notebook's cell."""
+    if asyncio._get_running_loop() is None:
+        return clock.run(main)
+    with ThreadPoolExecutor(1) as beside:
+        return beside.submit(clock.run, main).result()
 
 
 class _Held:
