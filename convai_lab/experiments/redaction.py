@@ -55,7 +55,10 @@ def hide_in(value: Any, hide_variables: Hide = str, *, key: str = "") -> Any:
     if isinstance(value, Mapping):
         if "header" in key.lower():
             return dict.fromkeys(value, HIDDEN)
-        return {name: hide_in(inner, hide_variables, key=str(name)) for name, inner in value.items()}
+        return {
+            _without_callers(str(name), str): hide_in(inner, hide_variables, key=str(name))
+            for name, inner in value.items()
+        }
     if isinstance(value, list | tuple):
         return [hide_in(inner, hide_variables, key=key) for inner in value]
     return value

@@ -28,3 +28,8 @@ def test_redaction_hides_headers_and_values_under_secret_names() -> None:
         "inner": [{"api_key": "[redacted]", "max_tokens": 5, "text": "[name]"}],
         "user_id": "[redacted]",
     }
+
+
+def test_callers_are_hidden_where_tools_keep_something_under_their_address() -> None:
+    state = {"customers": {"ada@example.com": {"orders": 2}, "+49 30 901820 77": {"orders": 1}}}
+    assert hide_in(state) == {"customers": {"[e-mail]": {"orders": 2}, "[phone]": {"orders": 1}}}
