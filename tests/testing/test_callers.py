@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 import pytest
@@ -90,3 +91,10 @@ def test_the_call_gives_events_instants_and_sound() -> None:
     assert [e.text for e in held.events(events.AgentTurn)] == ["Hello, this is Sam.", "Hi."]
     assert held.when(events.UserFinal) < held.when(events.AgentTurn, 1) + 0.001
     assert any(held.transport.pcm_heard())
+
+
+def test_a_call_can_be_held_where_a_loop_is_running_as_in_a_notebook() -> None:
+    async def cell() -> bytes:
+        return hold_call(AGENT, ["Where is my order?"], seed=1).trace
+
+    assert asyncio.run(cell()) == hold_call(AGENT, ["Where is my order?"], seed=1).trace
