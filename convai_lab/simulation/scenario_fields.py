@@ -30,18 +30,32 @@ FIELD_NAMES = tuple(field.name for field in fields(Scenario))
 
 
 def checked_fields(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a scenario in their one form; what is missing becomes its default.
+    """Return the fields of a scenario in their one form; those that have their default anyway are left out.
 
     Raises:
         InvalidValueError: A value is wrong; its `field` names the scenario and the field.
     """
-    if unknown := [name for name in given if name not in FIELD_NAMES]:
-        raise _unknown(str(unknown[0]), given)
     opening = _text("opening", given.get("opening", ""), "a scenario: opening")
     name = _id(given.get("id"), opening)
     where = f"scenario {shown(name)}"
-    made = {key: _MAKERS[key](key, given[key], f"{where}: {key}") for key in given if key not in ("id", "opening")}
-    return {"id": name, "opening": opening, **made}
+    told = [key for key in given if key not in ("id", "opening") and not _is_default(key, given[key])]
+    return {"id": name, "opening": opening, **{key: _MAKERS[key](key, given[key], f"{where}: {key}") for key in told}}
+
+
+def refuse_unknown_fields(given: Mapping[str, Any]) -> None:
+    """Refuse a row with a field that scenarios do not have.
+
+    Raises:
+        InvalidValueError: There is one; the message says which was meant, or which there are.
+    """
+    if unknown := [name for name in given if name not in FIELD_NAMES]:
+        raise _unknown(str(unknown[0]), given)
+
+
+def _is_default(name: str, value: Any) -> bool:
+    """Say whether a value is what the field has by itself, and cannot be changed by whoever gave it."""
+    default = _DEFAULTS[name]
+    return type(value) is type(default) and value == default and not isinstance(value, dict)
 
 
 def plain_scenario(scenario: Scenario) -> dict[str, Any]:

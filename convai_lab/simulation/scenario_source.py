@@ -14,7 +14,7 @@ from convai_lab.dialogue.outside_text import cut
 from convai_lab.errors import InvalidConfigError, InvalidValueError
 from convai_lab.evaluation.checks import parse_checks
 from convai_lab.simulation.scenario import Scenario, ScenarioSet
-from convai_lab.simulation.scenario_fields import checked_fields
+from convai_lab.simulation.scenario_fields import refuse_unknown_fields
 from convai_lab.simulation.scenario_text import read_rows
 from convai_lab.simulation.tool_mocks import Mock, tool_mocks
 
@@ -143,7 +143,8 @@ def _scenario(row: Any, taken: Mapping[str, int]) -> Scenario:
         raise InvalidValueError(
             f"must be a mapping such as {{id: greets, opening: Hello}}, or a text, got {shown(row)}"
         )
-    scenario = Scenario(**checked_fields(row))
+    refuse_unknown_fields(row)
+    scenario = Scenario(**row)
     parse_checks(scenario.checks, f"scenario {shown(scenario.id)}")
     return scenario
 
