@@ -18,5 +18,5 @@ def without_times(conversation: Conversation) -> Conversation:
         turns=tuple(
             turn.with_changes(metrics=replace(turn.metrics, **NOT_MEASURED)) if turn.role == "agent" else turn
             for turn in conversation.turns
-        )
+        ),
     )
