@@ -171,6 +171,15 @@ def registered_tool(name: str) -> ClientTool | None:
     return _newest.get(name)
 
 
+def newest_definition(tool: ClientTool) -> ClientTool:
+    """Return the tool as its function was defined last (its cell ran again, its module was loaded again).
+
+    A function of the same name in another module is another tool.
+    """
+    key = _function_key(tool)
+    return _newest_of_function.get(key, tool) if key else tool
+
+
 def run_tool(tool: ClientTool, arguments: Mapping[str, Any] | str | None) -> str:
     """Run the Python function behind a tool, in its newest definition, and return its result as text.
 
@@ -224,11 +233,7 @@ def _function_key(tool: ClientTool) -> tuple[str, str, str] | None:
 
 
 def _newest_function(tool: ClientTool) -> Callable[..., Any]:
-    found: ClientTool | None = tool
-    if tool.function is None:
-        found = registered_tool(tool.name)
-    elif key := _function_key(tool):
-        found = _newest_of_function.get(key, tool)
+    found = registered_tool(tool.name) if tool.function is None else newest_definition(tool)
     if found is None or found.function is None:
         raise _not_available(tool.name)
     return found.function

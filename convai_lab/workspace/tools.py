@@ -1,7 +1,8 @@
 """Tools: which Python function answers a tool call, and what does the model hear when none does?
 
-Tools are bound late: the newest definition by name wins, so that rerunning a cell takes effect at once. Only tools
-that the agent really has are run, whatever the platform asks for.
+Tools are bound late, so that rerunning a cell takes effect at once: an agent that was given a function calls its
+newest definition, one that came without calls the newest function of that name. Only tools that the agent really has
+are run, whatever the platform asks for.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.tools import ClientTool, Tool, registered_tool, run_tool
+from convai_lab.agents.tools import ClientTool, Tool, newest_definition, registered_tool, run_tool
 from convai_lab.errors import ConvaiLabError, ToolNotAvailableError
 from convai_lab.settings import scrub
 from convai_lab.workspace.caller import Caller
@@ -32,11 +33,9 @@ class BoundTools:
                 self._functions[agent_id, tool.name] = tool
 
     def find(self, agent_id: str, name: str) -> ClientTool | None:
-        """Return the tool with the newest function of that name, or None."""
-        newest = registered_tool(name)
-        if newest is not None and newest.function is not None:
-            return newest
-        return self._functions.get((agent_id, name))
+        """Return the tool whose function answers for that agent, or None."""
+        own = self._functions.get((agent_id, name))
+        return newest_definition(own) if own is not None else registered_tool(name)
 
     def rebound(self, agent: Agent) -> Agent:
         """Return the agent with the functions that this process has for its tools."""

@@ -41,6 +41,8 @@ async def ask_status(talk: Any) -> None:
 def test_python_tools_run_on_the_calling_thread_with_their_newest_definition(ws: Workspace, recording: Any) -> None:
     ran: list[Any] = []
 
+    global order_status_in_chat  # as a cell defines it
+
     @tool
     def order_status_in_chat(order_id: str) -> str:
         """Look up an order."""
@@ -65,6 +67,20 @@ def test_python_tools_run_on_the_calling_thread_with_their_newest_definition(ws:
     ]
     asyncio.run(ws.achat(agent, "Where?"))
     assert ran[-1] is not threading.current_thread()
+
+
+def test_two_agents_with_tools_of_one_name_each_call_their_own(ws: Workspace, recording: Any) -> None:
+    def shop(answer: str) -> ClientTool:
+        @tool
+        def order_status_in_chat(order_id: str) -> str:
+            """Look up an order."""
+            return answer
+
+        return order_status_in_chat
+
+    agents = [ws.agents.create(name=name, tools=[shop(name)]) for name in ("books", "shoes")]
+    scripted(recording, ask_status)
+    assert [ws.chat(agent, "Where?").turns[-1].text for agent in agents] == ["False: books", "False: shoes"]
 
 
 def test_a_tool_that_fails_is_an_error_for_the_model_alone(ws: Workspace, recording: Any) -> None:
@@ -97,6 +113,8 @@ def test_a_tool_without_a_function_here_is_named_after_the_turn(ws: Workspace, r
 
 
 def test_a_tool_whose_definition_changed_is_stored_before_the_chat(ws: Workspace, recording: Any) -> None:
+    global order_status_in_chat  # as a cell defines it
+
     @tool
     def order_status_in_chat(order_id: str) -> str:
         """Look up an order."""

@@ -38,7 +38,9 @@ def test_the_function_an_agent_brought_along_is_used() -> None:
     assert run(desk_for(ClientTool(name="mine_alone", function=lambda: "42")), "mine_alone") == ("42", False)
 
 
-def test_the_newest_definition_by_name_wins() -> None:
+def test_the_newest_definition_of_the_function_wins() -> None:
+    global defined_twice  # as a cell defines it
+
     @tool
     def defined_twice() -> str:
         """Say which."""
@@ -52,6 +54,17 @@ def test_the_newest_definition_by_name_wins() -> None:
         return "second"
 
     assert run(desk, "defined_twice") == ("second", False)
+
+
+def test_an_agent_without_a_function_calls_the_newest_of_that_name() -> None:
+    for answer in ("first", "second"):
+
+        @tool
+        def defined_anywhere(answer: str = answer) -> str:
+            """Say which."""
+            return answer
+
+    assert run(desk_for(ClientTool(name="defined_anywhere")), "defined_anywhere") == ("second", False)
 
 
 def test_functions_are_kept_per_agent() -> None:
