@@ -22,6 +22,7 @@ NOT_MEASURED = "not measured"
 _MARKS = {
     "offline": OFFLINE_BADGE,
     "fallback": "fallback model",
+    "low_confidence": "not sure what was heard",
     "live_edit": "agent edited during the conversation",
     "first_message": "first message",
 }

@@ -78,7 +78,8 @@ class Turn:
 
     `text` is what was said or generated; `text_heard` what the listener can have heard of it (None: all of it, or
     a text conversation). `start_secs` and `end_secs` count from the start of the conversation.
-    `marks` names what a reader must know: ``fallback``, ``live_edit``, ``first_message``, ``offline``.
+    `marks` names what a reader must know: ``fallback``, ``live_edit``, ``first_message``, ``offline``,
+    ``low_confidence`` (of what was heard).
     """
 
     role: Role

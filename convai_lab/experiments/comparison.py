@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from functools import cached_property
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -328,9 +330,17 @@ def compare(
 async def acompare(
     variants: Any, scenarios: Any, *, progress: Any = True, dry_run: bool = False, **options: Any
 ) -> Comparison | Estimate:
-    """Do what `compare` does, awaited."""
+    """Do what `compare` does, awaited; `options` are those of `compare`.
+
+    Raises:
+        TypeError: There is no such option.
+    """
     from convai_lab.workspace.listing import background_twin
 
+    if unknown := sorted(options.keys() - signature(compare).parameters.keys()):
+        close = get_close_matches(unknown[0], signature(compare).parameters, n=1)
+        hint = f": did you mean {close[0]}?" if close else ""
+        raise TypeError(f"acompare() has no option {unknown[0]!r}{hint}")
     bar = as_progress(progress, OnLoop(asyncio.get_running_loop()))
     request = _request({"variants": variants, "scenarios": scenarios, **options})
     return await background_twin(_compared(request, bar, dry_run=dry_run))

@@ -8,6 +8,7 @@ import itertools
 import json
 import random
 import re
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 from urllib.parse import urlsplit, urlunsplit
@@ -80,7 +81,7 @@ class AnswerReader(Protocol):
         """
 
 
-class HttpLLM:
+class HttpLLM(ABC):
     """The base of the adapters: subclasses say what to send and how to read the answer.
 
     `base_url` defaults to the client's own and then to the vendor's.
@@ -134,21 +135,21 @@ class HttpLLM:
             adapt=lambda refused: self._adapt(refused, request),
         )
 
+    @abstractmethod
     def path(self) -> str:
         """Return the path of the request below the base URL (it may have a query)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def headers(self) -> dict[str, str]:
         """Return the headers that identify us to the vendor."""
-        raise NotImplementedError
 
+    @abstractmethod
     def body(self, request: ChatRequest) -> dict[str, Any]:
         """Return the JSON body of the request."""
-        raise NotImplementedError
 
+    @abstractmethod
     def reader(self, request: ChatRequest) -> AnswerReader:
         """Return a reader for the answer to `request`."""
-        raise NotImplementedError
 
     def secret(self) -> str | None:
         """Return the key as it is sent, None without one.

@@ -10,6 +10,7 @@ import concurrent.futures
 import importlib
 import threading
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -36,7 +37,7 @@ LOW_VOICES = frozenset({"Adam", "Bill", "Brian", "Callum", "Charlie", "Chris", "
                         "Liam", "River", "Roger", "Will"})  # fmt: skip
 
 
-class Plugin:
+class Plugin(ABC):
     """The base of the plug-ins: a package, weights on this machine, and one thread that loads and runs the engine.
 
     Args:
@@ -86,9 +87,9 @@ class Plugin:
             field=f"{cls.name} weights",
         )
 
+    @abstractmethod
     def load(self, module: Any) -> Any:
         """Load the engine; called once, on its own thread."""
-        raise NotImplementedError
 
     def engine(self) -> Any:
         """Return the engine, loading it when it is first needed; only on its own thread."""
@@ -128,9 +129,9 @@ class PluginTTS(Plugin):
 
     capabilities: TTSCapabilities
 
+    @abstractmethod
     def speak(self, text: str, voice: str, speed: float) -> Iterator[bytes]:
         """Yield the speech in pieces of whatever length; runs on the engine's thread."""
-        raise NotImplementedError
 
     async def synthesize(self, text: str, *, voice: str, speed: float = 1.0) -> AsyncIterator[AudioChunk | Mark]:
         """Yield the speech in chunks of 100 ms; no marks.

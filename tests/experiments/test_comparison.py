@@ -259,6 +259,11 @@ async def test_an_interrupt_keeps_what_is_done(vendor: FakeVendor, agent: Agent)
     assert (result.facts.cached, result.facts.fresh) == (3, 1)
 
 
+async def test_a_misspelled_option_is_named(agent: Agent) -> None:
+    with pytest.raises(TypeError, match="no option 'trails': did you mean trials\\?"):
+        await acompare(agent, scenarios(1), trails=5)
+
+
 async def test_two_runs_at_once_share_a_journal(vendor: FakeVendor, agent: Agent) -> None:
     both = await asyncio.gather(
         *(acompare(agent, scenarios(20), simulated_user="scripted", progress=False) for _ in range(2))

@@ -124,6 +124,7 @@ def test_what_was_held_in_this_run_is_kept_for_transcripts_and_what_was_cached_i
     assert keep_conversations(first, stored) == ""
     kept = list(stored.conversations.documents(source="simulated"))
     assert [one.scenario for one in kept] == ["when_do_you_open"]
+    assert list(stored.conversations.documents(source="simulated", since="1h")) == kept, "it was held today"
     assert kept[0].id not in {one.id for one in stored.conversations.documents()}
     stored.conversations.delete(kept[0])
     keep_conversations(second, stored)
