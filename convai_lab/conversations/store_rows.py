@@ -33,10 +33,11 @@ LIST = """
     FROM conversations
 """
 
+# Lists are ordered by when conversations began; simulated ones, whose time may be invented, by when they were stored.
 INSERT_HEADER = """
     INSERT INTO conversations VALUES (
         :id, :agent_id, :agent_key, :source, :status, :channel, :success, :user_id, :parent_id,
-        coalesce(:started_at, :now), :duration_secs, :owner, :now, :header
+        coalesce(:listed_at, :now), :duration_secs, :owner, :now, :header
     )
 """
 
@@ -44,7 +45,7 @@ UPDATE_HEADER = """
     UPDATE conversations SET
         agent_id = :agent_id, agent_key = :agent_key, source = :source, status = :status, channel = :channel,
         success = :success, user_id = :user_id, parent_id = :parent_id, duration_secs = :duration_secs,
-        ordered_at = coalesce(:started_at, ordered_at), updated_at = :now, header = :header
+        ordered_at = coalesce(:listed_at, ordered_at), updated_at = :now, header = :header
     WHERE conversation_id = :id
 """
 
@@ -98,7 +99,7 @@ def header_columns(c: Conversation) -> dict[str, Any]:
         "success": read.analysis.success,
         "user_id": None if read.user_id is None else column_text(read.user_id),
         "parent_id": None if read.parent_id is None else column_text(read.parent_id),
-        "started_at": _real(read.started_at),
+        "listed_at": None if read.source == "simulated" else _real(read.started_at),
         "duration_secs": _real(read.duration_secs),
         "header": header,
     }

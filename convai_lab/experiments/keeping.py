@@ -10,33 +10,26 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from convai_lab import background
-from convai_lab.clock import SystemClock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import ConvaiLabError
 from convai_lab.experiments.comparison import Comparison
-from convai_lab.experiments.invented_times import dated
 from convai_lab.experiments.variant import LOCAL
 
 if TYPE_CHECKING:
     from convai_lab.workspace.workspace import Workspace
 
 
-def keep_conversations(
-    comparison: Comparison, workspace: Workspace, *, wait_secs: float | None = None, now: float | None = None
-) -> str:
+def keep_conversations(comparison: Comparison, workspace: Workspace, *, wait_secs: float | None = None) -> str:
     """Give the conversations that were held in this run to the local platform; return what a reader should know.
 
     On another platform nothing is kept: what was held there is there. Nothing is raised: the journal has them all.
 
     Args:
         wait_secs: After so long the rest is handed over in the background; None waits for the end.
-        now: When the run was (seconds since 1970, UTC), for what was held in virtual time; by default now.
     """
     if workspace.platform != LOCAL:
         return ""
-    handing = background.submit(
-        workspace.conversations.akeep(_fresh(comparison, SystemClock().wall() if now is None else now))
-    )
+    handing = background.submit(workspace.conversations.akeep(_fresh(comparison)))
     try:
         handing.result(wait_secs)
     except TimeoutError:
@@ -46,11 +39,11 @@ def keep_conversations(
     return ""
 
 
-def _fresh(comparison: Comparison, now: float) -> Iterator[Conversation]:
+def _fresh(comparison: Comparison) -> Iterator[Conversation]:
     for trial in comparison.trials:
         if trial.is_cached:
             continue
         try:
-            yield dated(comparison.conversation(*trial.id), now)
+            yield comparison.conversation(*trial.id)
         except ConvaiLabError:  # it is gone from the journal, or damaged: the others are worth keeping
             continue

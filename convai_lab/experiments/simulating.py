@@ -17,7 +17,7 @@ from convai_lab.errors import InvalidValueError, NotFoundError
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.contenders import find_agent
-from convai_lab.experiments.invented_times import dated, without_times
+from convai_lab.experiments.invented_times import without_times
 from convai_lab.experiments.outside import from_outside
 from convai_lab.experiments.plan import agent_mark
 from convai_lab.experiments.progress import OnWaitingThread
@@ -197,7 +197,6 @@ async def asimulation(
     if not has_real_times:
         held = replace(held, conversation=without_times(held.conversation))
     if workspace is not None and workspace.platform == "local":
-        held = replace(held, conversation=dated(held.conversation, SystemClock().wall()))
         await workspace.conversations.akeep([held.conversation])
     costs = (held.conversation.cost_usd, held.simulator_cost_usd)
     return Simulation(
