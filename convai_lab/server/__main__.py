@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import atexit
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from convai_lab.errors import ConvaiLabError
 
@@ -50,5 +53,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def leave(code: int) -> NoReturn:
+    """End this process at once: everything is stored, and tearing down all that is loaded takes 0.2 s."""
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())
