@@ -100,7 +100,7 @@ class Answering:
         """Answer what the user said; the instants are those of the speech in the audio."""
         answer = Answer()
         answer.latency.mark("speech_ended", end_at)
-        answer.latency.mark("endpoint", self._clock.now())
+        answer.latency.mark("endpoint", self._clock.now() if utterance.quiet_at is None else utterance.quiet_at)
         return self._begin(lambda a: self._to_utterance(a, utterance, start_at, end_at), answer)
 
     def message(self, text: str, *, mark: str | None = None) -> Answer:

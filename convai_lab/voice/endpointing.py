@@ -93,6 +93,11 @@ class Endpointer:
         self._text, self._wait_ms = "", silence_ms(turn)
 
     @property
+    def reads(self) -> bool:
+        """Say whether words count."""
+        return self._turn.mode == "turn"
+
+    @property
     def wait_ms(self) -> int:
         """Return how long a silence would end the turn now."""
         return self._wait_ms

@@ -2,7 +2,8 @@
 
 The `Listener` hears frames: voice activity, recognition and endpointing. Recognition is finished at every pause, in
 the background, so that the words are there when the turn ends; when speech resumes, the next piece is recognised and
-the pieces are joined.
+the pieces are joined. Where words decide how long a silence ends the turn, it does not end before they are there:
+nothing can be answered without them anyway.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ PREROLL_MS = 300
 """So much audio before that is recognised too, because words begin softly."""
 PAUSE_MS = 200
 """After so much silence the recogniser is asked for its final words, in case the turn is over."""
+LATEST_WORDS_MS = 2000
+"""A turn ends without the final words when they have not come after so much silence."""
 PIECE_SECS = 30
 """An utterance without any pause is recognised in pieces of this length, cut at the next gap between words,"""
 LONGEST_PIECE_SECS = 40
@@ -50,6 +53,8 @@ class Utterance:
         """Whether the agent was speaking when it began."""
         self.asr_asked_at: float | None = None
         self.asr_done_at: float | None = None
+        self.quiet_at: float | None = None
+        """When there was silence enough, should the recogniser not have been done then."""
         self.piece_samples = 0
         self._open_stream = open_stream
         self._stream: ASRStream | None = open_stream()
@@ -60,6 +65,11 @@ class Utterance:
     def is_paused(self) -> bool:
         """Say whether the recogniser is done with all that was said so far."""
         return self._stream is None
+
+    @property
+    def is_recognised(self) -> bool:
+        """Say whether the recogniser has nothing more to tell of what was said so far."""
+        return self.is_paused and all(task.done() for task in self._pieces)
 
     @property
     def text(self) -> str:
@@ -218,7 +228,19 @@ class Listener:
         if self.detector.burst_samples:
             return None
         quiet_ms = secs_of(self.position - utterance.end) * 1000
-        return self._end("ended") if self._endpointer.is_over(quiet_ms) else None
+        return self._end("ended") if self._is_over(utterance, quiet_ms) else None
+
+    def _is_over(self, utterance: Utterance, quiet_ms: float) -> bool:
+        """Say whether the turn is over: there was silence enough for the words, and they are there."""
+        if not self._endpointer.is_over(quiet_ms):
+            utterance.quiet_at = None
+            return False
+        if self._endpointer.reads and not utterance.is_recognised and quiet_ms < LATEST_WORDS_MS:
+            utterance.quiet_at = self._now() if utterance.quiet_at is None else utterance.quiet_at
+            return False
+        if utterance.quiet_at is not None:
+            utterance.asr_done_at = self._now()
+        return True
 
     def _given_up(self, utterance: Utterance) -> Happening | None:
         """End an utterance in which sound goes on but words do not."""

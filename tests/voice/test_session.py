@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool
 from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.errors import ProviderConnectionError
-from convai_lab.providers.stub_speech import stub_engines
+from convai_lab.providers.base import SpeechEngines
+from convai_lab.providers.stub_speech import StubASR, stub_engines
 from convai_lab.testing.callers import Cough, HangUp, Press, Say, Stay, Type, barge_in, hold_call
 from convai_lab.testing.fake_llm import FakeLLM, Reply, call
 from convai_lab.voice import events
@@ -61,6 +63,42 @@ def test_a_pause_while_spelling_does_not_end_the_turn() -> None:
     ]
     impatient = sam(turn=TurnTaking(spelling_patience="off"))
     assert len([t for t in hold_call(impatient, script, llm=["Ok."] * 3).conversation if t.role == "user"]) == 2
+
+
+class WholeUtterances(StubASR):
+    """A recogniser that says nothing before an utterance is over, as many do."""
+
+    def open(self, **how: Any) -> Any:
+        stream = super().open(**how)
+        stream.partial = lambda: None
+        return stream
+
+
+def late_and_whole(clock: Any) -> SpeechEngines:
+    return replace(stub_engines(clock), asr=WholeUtterances(clock, finish_secs=0.7))
+
+
+def test_a_recogniser_that_is_late_does_not_cut_who_spells_or_has_not_finished_the_sentence() -> None:
+    for first, then in (("my number is one two three", "four five six seven"), ("I would like to", "change it")):
+        script = [Say(first, at=2.0), Say(then, at=5.2 if "one" in first else 4.2)]
+        held = hold_call(sam(), script, llm=["Ok."] * 2, engines=late_and_whole)
+        assert [text for role, text in said(held) if role == "user"] == [f"{first} {then}"]
+
+
+def test_a_late_recogniser_costs_its_own_time_and_no_more() -> None:
+    metrics = hold_call(sam(), ["Where is it?"], llm=["Here."], engines=late_and_whole).conversation[2].metrics
+    assert (metrics.endpointing_ms, metrics.asr_ms, metrics.unexplained_ms) == (400, 500, 0)
+    assert metrics.voice_to_voice_ms == 900
+
+
+def test_a_recogniser_that_never_answers_does_not_keep_the_turn_open() -> None:
+    def stuck(clock: Any) -> SpeechEngines:
+        return replace(stub_engines(clock), asr=WholeUtterances(clock, finish_secs=5))
+
+    held = hold_call(sam(), ["Where is it?"], llm=["Here."], engines=stuck)
+    thinking = [at for at, event in held.happened if event == events.StateChanged("thinking")]
+    assert thinking[0] == pytest.approx(held.conversation[1].end_secs + 2.0, abs=0.03)
+    assert said(held)[1:] == [("user", "Where is it?"), ("agent", "Here.")]
 
 
 def test_every_agent_turn_carries_a_waterfall_that_adds_up() -> None:
