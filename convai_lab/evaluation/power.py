@@ -2,6 +2,11 @@
 
 For a two-sided t test of the scenarios' differences, with the exact (noncentral) law, not its normal approximation.
 Source: J. Cohen, Statistical Power Analysis for the Behavioral Sciences (2nd edition, 1988), chapter 2.
+
+Yes or no, tried t times, moves a scenario's difference in steps of 1 / t, and sums of few such steps cannot come close
+to a p value of .05: on average a sign-flip test stops one step short of it, so that a difference must be larger by
+`step` / n to be found as often. (Without it, what is said to be found in 80 % is found in 65, 72 and 75 % of runs with
+one trial of 20, 40 and 100 scenarios.)
 """
 
 from __future__ import annotations
@@ -34,13 +39,13 @@ def fewest_scenarios(alpha: float = 0.05) -> int:
     return ceil(1 - log(alpha) / log(2) - 1e-12)
 
 
-def power_of(difference: float, *, spread: float, n_scenarios: int, alpha: float = 0.05) -> float:
+def power_of(difference: float, *, spread: float, n_scenarios: int, alpha: float = 0.05, step: float = 0.0) -> float:
     """Return the chance that a true difference is found, given the spread of the scenarios' differences."""
     size = abs(require_finite(difference, "difference"))
     n = require_count(n_scenarios, "n_scenarios")
     _require_spread(spread)
     require_share(alpha, "alpha", open_ends=True)
-    return nan if n < 2 else _power(sqrt(n) * size / spread, n - 1, alpha)
+    return nan if n < 2 else _power(sqrt(n) * max(0.0, size - step / n) / spread, n - 1, alpha)
 
 
 def _require_spread(spread: float) -> None:
@@ -79,11 +84,12 @@ def _nodes() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def minimum_detectable_difference(
-    spread: float, n_scenarios: int, *, power: float = POWER, alpha: float = 0.05
+    spread: float, n_scenarios: int, *, power: float = POWER, alpha: float = 0.05, step: float = 0.0
 ) -> float:
     """Return the smallest true difference that so many scenarios find with that power.
 
-    NaN where no difference can be found: too few scenarios for the p value ever to fall below alpha.
+    `step` is by how much the difference of one scenario moves at least, 0 for what is no count of successes. NaN where
+    no difference can be found: too few scenarios for the p value ever to fall below alpha.
     """
     require_share(power, "power", open_ends=True)
     require_share(alpha, "alpha", open_ends=True)
@@ -97,10 +103,12 @@ def minimum_detectable_difference(
     for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if _power(middle, n - 1, alpha) < power else (low, middle)
-    return high * spread / sqrt(n)
+    return high * spread / sqrt(n) + step / n
 
 
-def scenarios_needed(difference: float, spread: float, *, power: float = POWER, alpha: float = 0.05) -> int | None:
+def scenarios_needed(
+    difference: float, spread: float, *, power: float = POWER, alpha: float = 0.05, step: float = 0.0
+) -> int | None:
     """Return how many scenarios find a true difference of that size with that power; ``None`` above ten million."""
     size = abs(require_finite(difference, "difference"))
     require_share(power, "power", open_ends=True)
@@ -108,12 +116,16 @@ def scenarios_needed(difference: float, spread: float, *, power: float = POWER, 
     _require_spread(spread)
     if size == 0:
         return None
-    guess = ((normal_quantile(1 - alpha / 2) + normal_quantile(power)) * spread / size) ** 2
+    guess = ((normal_quantile(1 - alpha / 2) + normal_quantile(power)) * spread / size) ** 2 + step / size
     if isnan(guess) or isinf(guess) or guess > MOST_SCENARIOS:
         return None
     n = max(fewest_scenarios(alpha), int(guess))
-    while n > fewest_scenarios(alpha) and power_of(size, spread=spread, n_scenarios=n - 1, alpha=alpha) >= power:
+
+    def finds(n: int) -> bool:
+        return power_of(size, spread=spread, n_scenarios=n, alpha=alpha, step=step) >= power
+
+    while n > fewest_scenarios(alpha) and finds(n - 1):
         n -= 1
-    while power_of(size, spread=spread, n_scenarios=n, alpha=alpha) < power:
+    while not finds(n):
         n += 1
     return n

@@ -12,7 +12,6 @@ from math import comb, fsum, isnan, nan
 from typing import Literal
 
 from convai_lab.errors import InvalidValueError
-from convai_lab.evaluation.resampling import mean_interval
 from convai_lab.evaluation.results import (
     NOT_KNOWN,
     Result,
@@ -22,7 +21,7 @@ from convai_lab.evaluation.results import (
     require_count,
     require_share,
 )  # fmt: skip
-from convai_lab.evaluation.statistics import RATE, Tally, require_tally
+from convai_lab.evaluation.statistics import Tally, require_tally, shares_interval
 
 Estimator = Literal["unbiased", "plug-in"]
 _MOST_STEPS = 200_000
@@ -41,7 +40,6 @@ class Reliability(Result):
     high: float = nan
     method: str = "none"
     n_scenarios: int = 0
-    seed: int = 0
 
     def __str__(self) -> str:
         name = self.measure.replace("k", str(self.k))
@@ -51,9 +49,7 @@ class Reliability(Result):
         return f"{name} = {as_number(self.estimate, is_rate=True)}% {interval} ({self.estimator})"
 
 
-def pass_hat_k(
-    tallies: Iterable[tuple[int, int]], k: int, *, estimator: Estimator = "unbiased", seed: int = 0
-) -> Reliability:
+def pass_hat_k(tallies: Iterable[tuple[int, int]], k: int, *, estimator: Estimator = "unbiased") -> Reliability:
     """Estimate the chance that k fresh trials of a scenario all succeed, from (successes, trials) per scenario.
 
     Source: S. Yao and others, tau-bench, arXiv 2406.12045 (2024).
@@ -63,12 +59,10 @@ def pass_hat_k(
         0.75
     """
     unbiased = estimator == "unbiased"
-    return _reliability("pass^k", tallies, k, estimator, seed, _every_unbiased if unbiased else _every_plug_in)
+    return _reliability("pass^k", tallies, k, estimator, _every_unbiased if unbiased else _every_plug_in)
 
 
-def pass_at_k(
-    tallies: Iterable[tuple[int, int]], k: int, *, estimator: Estimator = "unbiased", seed: int = 0
-) -> Reliability:
+def pass_at_k(tallies: Iterable[tuple[int, int]], k: int, *, estimator: Estimator = "unbiased") -> Reliability:
     """Estimate the chance that at least one of k fresh trials succeeds, from (successes, trials) per scenario.
 
     Source: M. Chen and others, Evaluating Large Language Models Trained on Code, arXiv 2107.03374 (2021).
@@ -78,7 +72,7 @@ def pass_at_k(
         0.25
     """
     unbiased = estimator == "unbiased"
-    return _reliability("pass@k", tallies, k, estimator, seed, _once_unbiased if unbiased else _once_plug_in)
+    return _reliability("pass@k", tallies, k, estimator, _once_unbiased if unbiased else _once_plug_in)
 
 
 def _every_unbiased(tally: Tally, k: int) -> float:
@@ -98,7 +92,7 @@ def _once_plug_in(tally: Tally, k: int) -> float:
 
 
 def _reliability(
-    measure: Literal["pass@k", "pass^k"], tallies: Iterable[tuple[int, int]], k: int, estimator: Estimator, seed: int,
+    measure: Literal["pass@k", "pass^k"], tallies: Iterable[tuple[int, int]], k: int, estimator: Estimator,
     chance: Callable[[Tally, int], float],
 ) -> Reliability:  # fmt: skip
     if estimator not in ("unbiased", "plug-in"):
@@ -109,13 +103,13 @@ def _reliability(
     if short or not checked:
         reason = _too_few(len(short), len(checked), min((tally.trials for tally in short), default=0), k)
         return Reliability(
-            measure=measure, k=k, estimate=nan, estimator=estimator, n_scenarios=len(checked), seed=seed, reason=reason
+            measure=measure, k=k, estimate=nan, estimator=estimator, n_scenarios=len(checked), reason=reason
         )
     values = [chance(tally, k) for tally in checked]
-    low, high, method = mean_interval(values, bounds=RATE, seed=seed)
+    low, high, method = shares_interval(values)
     return Reliability(
         measure=measure, k=k, estimate=fsum(values) / len(values), estimator=estimator, low=low, high=high,
-        method=method, n_scenarios=len(values), seed=seed,
+        method=method, n_scenarios=len(values),
         reason="a single scenario shows no spread between scenarios" if isnan(low) else "",
     )  # fmt: skip
 

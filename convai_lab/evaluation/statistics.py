@@ -11,11 +11,12 @@ from math import fsum, isnan, nan, sqrt
 from typing import Literal, NamedTuple
 
 from convai_lab.errors import InvalidValueError
-from convai_lab.evaluation.distributions import binomial_tail, normal_quantile
-from convai_lab.evaluation.resampling import RESAMPLES, mean_interval
+from convai_lab.evaluation.distributions import binomial_tail, normal_quantile, t_quantile
+from convai_lab.evaluation.resampling import MeanInterval, mean_interval
 from convai_lab.evaluation.results import Estimate, counted, require_count, require_finite, require_share
 
 RATE = (0.0, 1.0)
+_ROUNDING = 1e-20
 
 
 class Interval(NamedTuple):
@@ -47,11 +48,32 @@ def wilson(successes: int, trials: int, *, alpha: float = 0.05) -> Interval:
     require_share(alpha, "alpha", open_ends=True)
     if tally.trials == 0:
         return Interval(nan, nan)
-    n, z = tally.trials, normal_quantile(1 - alpha / 2)
-    rate = tally.successes / n
+    low, high = _wilson(tally.successes / tally.trials, tally.trials, normal_quantile(1 - alpha / 2))
+    return Interval(0.0 if tally.successes == 0 else low, 1.0 if tally.successes == tally.trials else high)
+
+
+def _wilson(rate: float, n: float, z: float) -> Interval:
     centre = (rate + z * z / (2 * n)) / (1 + z * z / n)
     half = z * sqrt(rate * (1 - rate) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return Interval(0.0 if tally.successes == 0 else centre - half, 1.0 if tally.successes == n else centre + half)
+    return Interval(centre - half, centre + half)
+
+
+def shares_interval(shares: Sequence[float], *, alpha: float = 0.05) -> MeanInterval:
+    """Return the interval of the mean of shares, one per scenario, each of several trials.
+
+    It is Wilson's for as many single trials as scatter like these scenarios, with Student's t for so few scenarios.
+    Near 0 and 1, where shares are skewed, it holds the true rate in 89 to 97 % of simulated runs, where a bootstrap or
+    a plain t interval holds it in 83 to 93 %. Shares that are all equal, or a single one: see `mean_interval`.
+    Source: N. Dean and M. Pagano, Journal of Survey Statistics and Methodology 3 (2015), 484-503.
+    """
+    numbers = [require_share(share, f"shares[{i}]") for i, share in enumerate(shares)]
+    n = len(numbers)
+    mean = fsum(numbers) / n if n else nan
+    variance = fsum((number - mean) ** 2 for number in numbers) / (n - 1) / n if n > 1 else 0.0
+    if variance <= _ROUNDING:
+        return mean_interval(numbers, bounds=RATE, alpha=alpha)
+    low, high = _wilson(mean, mean * (1 - mean) / variance, t_quantile(1 - alpha / 2, n - 1))
+    return MeanInterval(low, high, f"Wilson over {counted(n, 'scenario')}, by their spread")
 
 
 def require_tally(tally: tuple[int, int], field: str) -> Tally:
@@ -127,9 +149,7 @@ def binomial_p(
     return tails[alternative]
 
 
-def success_rate(
-    tallies: Iterable[tuple[int, int]], *, alpha: float = 0.05, seed: int = 0, resamples: int = RESAMPLES
-) -> Estimate:
+def success_rate(tallies: Iterable[tuple[int, int]], *, alpha: float = 0.05) -> Estimate:
     """Return the success rate over scenarios, each of the same weight, with an interval clustered by scenario.
 
     One trial per scenario gives Wilson's interval; several give the interval of the scenarios' own rates. Scenarios
@@ -145,20 +165,19 @@ def success_rate(
     left_out = len(checked) - len(valid)
     reason = f"{counted(left_out, 'scenario')} without a valid trial left out" if left_out else ""
     if not valid:
-        return Estimate(estimate=nan, method="none", reason=reason or "no scenario was tried", seed=seed)
+        return Estimate(estimate=nan, method="none", reason=reason or "no scenario was tried")
     if all(tally.trials == 1 for tally in valid):
         successes = sum(tally.successes for tally in valid)
         low, high = wilson(successes, len(valid), alpha=alpha)
         rate, method = successes / len(valid), "Wilson"
     else:
         rates = [tally.successes / tally.trials for tally in valid]
-        low, high, method = mean_interval(rates, bounds=RATE, alpha=alpha, seed=seed, resamples=resamples)
+        low, high, method = shares_interval(rates, alpha=alpha)
         rate = fsum(rates) / len(rates)
         reason = reason or ("a single scenario shows no spread between scenarios" if isnan(low) else "")
     return Estimate(
-        estimate=rate, low=low, high=high, method=method, n_scenarios=len(valid), n_trials=n_trials, seed=seed,
-        reason=reason,
-    )  # fmt: skip
+        estimate=rate, low=low, high=high, method=method, n_scenarios=len(valid), n_trials=n_trials, reason=reason
+    )
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -112,7 +112,7 @@ def _detectable(difference: PairedDifference, power: float) -> tuple[float, str]
     spread = _cautious_spread(difference)
     if isnan(spread):
         return nan, "all differences are equal, so their spread is not known"
-    found = minimum_detectable_difference(spread, n, power=power, alpha=difference.alpha)
+    found = minimum_detectable_difference(spread, n, power=power, alpha=difference.alpha, step=_step(difference))
     if difference.bounds is not None and found > difference.bounds[1] - difference.bounds[0]:
         return nan, f"{counted(n, 'scenario')} of such spread would miss even the largest difference too often"
     return found, ""
@@ -122,8 +122,16 @@ def _more_scenarios(difference: PairedDifference, target: float, power: float) -
     spread = _cautious_spread(difference)
     if isnan(spread) or target == 0:
         return None
-    needed = scenarios_needed(target, spread, power=power, alpha=difference.alpha)
+    needed = scenarios_needed(target, spread, power=power, alpha=difference.alpha, step=_step(difference))
     return None if needed is None else max(0, needed - difference.n_scenarios)
+
+
+def _step(difference: PairedDifference) -> float:
+    """Return by how much a scenario's difference moves at least: 1 / pairs where outcomes are yes or no, else 0."""
+    pairs = [(scenario.difference * scenario.n_pairs, scenario.n_pairs) for scenario in difference.by_scenario]
+    if not difference.is_rate or any(abs(flips - round(flips)) > _ROUNDING for flips, _ in pairs):
+        return 0.0
+    return 1 / max((count for _, count in pairs), default=1)
 
 
 def _sentence(

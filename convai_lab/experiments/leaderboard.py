@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from convai_lab.evaluation.reliability import pass_at_k, pass_hat_k
 from convai_lab.evaluation.results import Estimate
 from convai_lab.evaluation.statistics import success_rate
-from convai_lab.experiments.differences import contests, resamples_for
+from convai_lab.experiments.differences import contests
 from convai_lab.experiments.outcomes import outcomes_of, tallies, trials_of, valid_of
 from convai_lab.experiments.trial import TrialResult
 
@@ -69,8 +69,7 @@ def leaderboard_df(comparison: Comparison) -> pd.DataFrame:
 
 def success_of(comparison: Comparison, variant: str) -> Estimate:
     """Return the success rate of a variant over scenarios."""
-    made = tallies(outcomes_of(comparison, variant))
-    return success_rate(made, seed=abs(comparison.facts.seed), resamples=resamples_for(len(made)))
+    return success_rate(tallies(outcomes_of(comparison, variant)))
 
 
 def common_k(comparison: Comparison) -> int | None:
@@ -149,8 +148,8 @@ def _difference(comparison: Comparison, name: str) -> dict[str, Any]:
 def _reliability(comparison: Comparison, name: str, k: int | None) -> dict[str, Any]:
     if k is None:
         return {"k": None}
-    made, seed = tallies(outcomes_of(comparison, name)), abs(comparison.facts.seed)
-    every, once = pass_hat_k(made, k, seed=seed), pass_at_k(made, k, seed=seed)
+    made = tallies(outcomes_of(comparison, name))
+    every, once = pass_hat_k(made, k), pass_at_k(made, k)
     return {
         "k": k,
         "pass_hat_k": every.estimate,

@@ -11,7 +11,7 @@ from convai_lab.conversations.transcript_words import clean
 from convai_lab.evaluation.results import Result, bracketed, counted
 from convai_lab.evaluation.statistics import success_rate
 from convai_lab.evaluation.verdict import Outcome, Verdict
-from convai_lab.experiments.differences import Contest, contests, correction_of, resamples_for
+from convai_lab.experiments.differences import Contest, contests, correction_of
 from convai_lab.experiments.outcomes import outcomes_of, tallies
 
 if TYPE_CHECKING:
@@ -135,8 +135,7 @@ def _alone(comparison: Comparison) -> str:
     if not comparison.trials:
         return "Not known: no trial is done"
     name = comparison.baseline
-    made = tallies(outcomes_of(comparison, name))
-    rate = success_rate(made, seed=abs(comparison.facts.seed), resamples=resamples_for(len(made)))
+    rate = success_rate(tallies(outcomes_of(comparison, name)))
     if isnan(rate.estimate):
         return clean(f"Not known: {name} is alone, and {rate.reason}")
     shape = f"{counted(rate.n_scenarios, 'scenario')}, {counted(rate.n_trials, 'valid trial')}"

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from math import isnan, nan
+from math import comb, isnan, nan, sqrt
 
 import pytest
 from statsmodels.stats.power import TTestPower, ttest_power
 
 from convai_lab.errors import InvalidValueError
+from convai_lab.evaluation.paired import mcnemar_exact
 from convai_lab.evaluation.power import fewest_scenarios, minimum_detectable_difference, power_of, scenarios_needed
 from convai_lab.evaluation.resampling import sign_flip_p
 
@@ -26,6 +27,29 @@ def test_the_minimum_detectable_difference_is_found_with_just_that_power(n: int)
     found = minimum_detectable_difference(0.4, n)
     assert power_of(found, spread=0.4, n_scenarios=n) == pytest.approx(0.8, abs=1e-9)
     assert found > 2.8 * 0.4 / n**0.5 * 0.999
+
+
+def chance_to_be_found(difference: float, n: int, *, flips: float) -> float:
+    """The exact power of the sign-flip test where that share of scenarios, tried once, comes out differently."""
+    up, down = (flips + difference) / 2, (flips - difference) / 2
+    return sum(
+        comb(n, gained) * comb(n - gained, lost) * up**gained * down**lost * (1 - flips) ** (n - gained - lost)
+        for gained in range(n + 1)
+        for lost in range(n + 1 - gained)
+        if mcnemar_exact(gained, lost) <= 0.05
+    )
+
+
+@pytest.mark.parametrize("n", [20, 40, 100])
+def test_of_single_trials_a_difference_of_that_size_is_found_about_as_often_as_said(n: int) -> None:
+    flips, said, bare = 0.4, 0.3, 0.3
+    for _ in range(5):
+        said = min(flips, minimum_detectable_difference(sqrt(flips - said**2), n, step=1))
+        bare = min(flips, minimum_detectable_difference(sqrt(flips - bare**2), n))
+    assert 0.78 < chance_to_be_found(said, n, flips=flips) < 0.82
+    assert chance_to_be_found(bare, n, flips=flips) < 0.76
+    needed = scenarios_needed(said, sqrt(flips - said**2), step=1)
+    assert needed == pytest.approx(n, abs=1)
 
 
 @pytest.mark.parametrize("difference", [0.05, 0.1, -0.3])

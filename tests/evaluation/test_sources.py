@@ -21,6 +21,7 @@ from convai_lab.evaluation import (
 
 FORMULAS: list[Any] = [
     statistics.wilson,
+    statistics.shares_interval,
     statistics.clustered_standard_error,
     statistics.binomial_p,
     statistics.holm,

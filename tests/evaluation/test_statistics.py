@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan, nan
+from math import comb, isnan, nan
 
 import numpy as np
 import pytest
@@ -15,7 +15,14 @@ from statsmodels.stats.proportion import proportion_confint
 
 from convai_lab.errors import InvalidValueError
 from convai_lab.evaluation.distributions import LARGE_DF, beta_cdf, binomial_tail, t_quantile, t_tail
-from convai_lab.evaluation.statistics import binomial_p, clustered_standard_error, holm, success_rate, wilson
+from convai_lab.evaluation.statistics import (
+    binomial_p,
+    clustered_standard_error,
+    holm,
+    shares_interval,
+    success_rate,
+    wilson,
+)
 
 CLOSE = 1e-9
 
@@ -139,6 +146,22 @@ def test_a_success_rate_weighs_scenarios_alike_and_counts_the_ones_without_a_tri
     rate = success_rate([(10, 10), (0, 1), (0, 0)])
     assert (rate.estimate, rate.n_scenarios, rate.n_trials) == (0.5, 2, 11)
     assert rate.reason == "1 scenario without a valid trial left out"
+
+
+@pytest.mark.parametrize("n", [10, 20])
+@pytest.mark.parametrize("hard", [0.05, 0.1, 0.3, 0.6])
+def test_the_interval_of_a_rate_holds_the_true_one_nineteen_times_in_twenty_also_near_its_ends(
+    n: int, hard: float
+) -> None:
+    chances = [hard * 0.25, hard * 0.5, 1 - hard * 0.75]  # a hard scenario succeeds every other time, tried twice
+    true, held = 1 - hard / 2, 0.0
+    for never, once in ((a, b) for a in range(n + 1) for b in range(n + 1 - a)):
+        always = n - never - once
+        low, high, _ = shares_interval([0.0] * never + [0.5] * once + [1.0] * always)
+        ways = comb(n, never) * comb(n - never, once)
+        if low <= true <= high:
+            held += ways * chances[0] ** never * chances[1] ** once * chances[2] ** always
+    assert held > 0.93
 
 
 def test_a_perfect_score_is_not_certain() -> None:

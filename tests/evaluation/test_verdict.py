@@ -46,8 +46,8 @@ def test_less_may_be_better() -> None:
 def test_a_tie_says_what_could_have_been_seen_and_what_it_would_take() -> None:
     found = difference(4, 3, 33, trials=5)
     tied = verdict(found)
-    detectable = minimum_detectable_difference(found.spread, 40)
-    more = scenarios_needed(found.estimate, found.spread)
+    detectable = minimum_detectable_difference(found.spread, 40, step=1 / 5)
+    more = scenarios_needed(found.estimate, found.spread, step=1 / 5)
     assert more is not None
     assert (tied.outcome, tied.minimum_detectable, tied.more_scenarios) == ("tied", detectable, more - 40)
     assert tied.sentence == (
@@ -56,10 +56,17 @@ def test_a_tie_says_what_could_have_been_seen_and_what_it_would_take() -> None:
     )
 
 
+def test_seconds_move_in_no_steps() -> None:
+    before = {f"s{i}": [(0, float(i % 3))] for i in range(40)}
+    after = {f"s{i}": [(0, float(i % 4))] for i in range(40)}
+    found = compare_paired(before, after, bounds=None)
+    assert verdict(found).minimum_detectable == minimum_detectable_difference(found.spread, 40)
+
+
 def test_the_difference_worth_seeing_sets_how_many_more_it_takes() -> None:
     found = difference(4, 3, 33)
     tied = verdict(found, worth_seeing=0.1)
-    needed = scenarios_needed(0.1, found.spread)
+    needed = scenarios_needed(0.1, found.spread, step=1)
     assert needed is not None
     assert (tied.target, tied.more_scenarios) == (0.1, needed - 40)
     assert verdict(found, worth_seeing=0.9).more_scenarios == 0
@@ -83,7 +90,7 @@ def test_identical_variants_are_tied_without_certainty() -> None:
     tied = verdict(difference(0, 0, 40))
     assert (tied.outcome, tied.more_scenarios) == ("tied", None)
     assert 0.1 < tied.minimum_detectable < 0.2
-    assert tied.sentence == "Tied: 40 scenarios × 1 could only have seen 13 points or more"
+    assert tied.sentence == "Tied: 40 scenarios × 1 could only have seen 16 points or more"
 
 
 @pytest.mark.parametrize("n", [1, 2, 5])
