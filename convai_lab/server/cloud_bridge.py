@@ -29,14 +29,13 @@ from convai_lab.server.socket_events import CRASHED, NORMAL, OPERATIONAL, REFUSE
 from convai_lab.server.socket_wire import Gone, Inbox, Outbox
 from convai_lab.server.voice_socket import EventIds
 from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ, AudioFormat, Framer, Resampler, silence
+from convai_lab.voice.ear import LATE_SECS
 from convai_lab.voice.transport import AgentAudio
 from convai_lab.workspace.socket import Closed, Socket, SocketClosed
 
 ADDRESS_SECS = 10.0
 SILENCE_SECS = 0.2
 """When no sound comes for so long, silence is sent: the other platform hears pauses only in sound."""
-LATE_SECS = 0.8
-"""A page's call never pauses: sound that does not come is late, and silence in its place would damage a word."""
 MAX_AHEAD_SECS = 0.5
 STATE_SECS = 0.05
 PRIVATE = "live_"
@@ -177,7 +176,7 @@ class CloudBridge:
             await self._clock.sleep(max(0.0, sent_until - self._clock.now() - MAX_AHEAD_SECS))
 
     async def _next_sound(self) -> bytes:
-        is_late = self._media.is_by_webrtc and not self._is_quiet
+        is_late = self._media.is_steady and not self._is_quiet
         try:
             async with self._clock.timeout(LATE_SECS if is_late else SILENCE_SECS):
                 pcm = await self._media.user.receive() or b""

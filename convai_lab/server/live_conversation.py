@@ -98,6 +98,11 @@ class LiveSocket(VoiceSocket):
         self._audio_ids: dict[int, int] = {}
         media.send_audio, media.cut_audio = super().send, self.take_back
 
+    @property
+    def is_steady(self) -> bool:
+        """Say whether the page's microphone never pauses."""
+        return self._media.is_steady
+
     def send(self, audio: AgentAudio) -> None:
         """Send the agent's speech the way that was chosen."""
         self.ids.of(audio.turn_id)

@@ -21,6 +21,7 @@ from convai_lab.server.live_frames import MediaKind
 from convai_lab.server.socket_events import Event
 from convai_lab.server.voice_socket import UserAudio
 from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ, AudioFormat, Resampler, rms_dbfs
+from convai_lab.voice.ear import LATE_SECS
 from convai_lab.voice.sound import checked_rate
 from convai_lab.voice.transit import Transit
 from convai_lab.voice.transport import AgentAudio, Heard
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 
 LEVEL_SECS = 0.1
 QUIETEST_DBFS = -60.0
+STEADY_SECS = 0.5
+LIVE_PIECE_SECS = 0.25
+"""Pages send sound in pieces of 20 or 60 ms; who sends more at once has no microphone."""
 MAX_CLIPS_WAITING = 5
 PREPARE_SECS = 0.3
 """Nobody has chosen how the sound travels by then: a page is on its way."""
@@ -65,9 +69,19 @@ class LiveAudio(UserAudio):
         super().__init__(AudioFormat.parse(f"pcm_{SESSION_RATE_HZ}"), clock)
         self.is_muted = False
         self.level = Level()
+        self._steady_from = self._came_at = clock.now()
+
+    @property
+    def is_steady(self) -> bool:
+        """Say whether it comes as from a microphone: piece by piece for a while, without a pause."""
+        return self._came_at - self._steady_from >= STEADY_SECS
 
     def put(self, data: bytes) -> None:
         """Add sound at 16 kHz."""
+        now = self._clock.now()
+        if now - self._came_at > LATE_SECS or len(data) > LIVE_PIECE_SECS * SESSION_RATE_HZ * SAMPLE_BYTES:
+            self._steady_from = now
+        self._came_at = now
         if self.is_muted:
             data = bytes(len(data))
         self.level.hear(data)
@@ -270,6 +284,11 @@ class LiveMedia:
     def is_by_webrtc(self) -> bool:
         """Say whether the sound travels straight between the page and us now."""
         return self.kind == "webrtc" and self._line is not None and self._line.state == "connected"
+
+    @property
+    def is_steady(self) -> bool:
+        """Say whether the user's sound comes without a pause now: what does not come is late, and not silence."""
+        return self.is_by_webrtc or (self.kind == "comm" and self.user.is_steady)
 
     @property
     def plays_until(self) -> float:

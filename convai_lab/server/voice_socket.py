@@ -193,6 +193,11 @@ class VoiceSocket:
             task.cancel()
         await asyncio.gather(task, return_exceptions=True)
 
+    @property
+    def is_steady(self) -> bool:
+        """Say that clients may stop to send when they like."""
+        return False
+
     async def receive(self) -> bytes | None:
         """Return the user's next audio; None when they are gone."""
         return await self._user.receive()

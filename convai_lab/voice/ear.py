@@ -10,6 +10,9 @@ MAX_AHEAD_SECS = 0.5
 GRACE_SECS = 0.2
 """When no audio has arrived for so long (or for two of the chunks it comes in), silence is heard instead."""
 LONGEST_GRACE_SECS = 0.6
+LATE_SECS = 1.0
+"""Sound of a line that never pauses is late when it does not come: silence in its place, in the middle of a word, would
+make another word of it. So long it is waited for; then the line has stopped."""
 REAL_TIME_PACE = 0.75
 """Chunks that follow each other at this share of their length come at the pace of speech; faster ones were late."""
 DRIFT_FRAMES = 100
@@ -92,9 +95,12 @@ class Ear:
         """Return how many seconds too fast the audio is coming."""
         return self.covered - now - MAX_AHEAD_SECS
 
-    def silence_due(self, now: float) -> int:
-        """Return how many frames of silence are to be heard because no audio arrived; they count as heard."""
-        if now - max(self._arrived, self.covered - self._late_by) < self._grace - 1e-6:
+    def silence_due(self, now: float, *, is_steady: bool = False) -> int:
+        """Return how many frames of silence are to be heard because no audio arrived; they count as heard.
+
+        `is_steady` says that the line never pauses.
+        """
+        if now - max(self._arrived, self.covered - self._late_by) < self._patience(is_steady) - 1e-6:
             return 0
         frames = int((now - self.covered) * 1000 / FRAME_MS + 1e-6)
         self.covered += frames * FRAME_SECS
@@ -105,8 +111,11 @@ class Ear:
         """Note that nothing here ran for so long until now: what was said meanwhile is still on its way."""
         self._arrived = min(now, self._arrived + secs)
 
-    def wait(self, now: float, *, is_busy: bool) -> float:
+    def wait(self, now: float, *, is_busy: bool, is_steady: bool = False) -> float:
         """Return how long to wait before asking for silence again."""
         if self._late_by > 0:
             return FRAME_SECS if is_busy else GRACE_SECS
-        return max(FRAME_SECS, max(self._arrived, self.covered) + self._grace - now)
+        return max(FRAME_SECS, max(self._arrived, self.covered) + self._patience(is_steady) - now)
+
+    def _patience(self, is_steady: bool) -> float:
+        return LATE_SECS if is_steady else self._grace

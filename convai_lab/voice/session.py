@@ -165,12 +165,12 @@ class VoiceSession:
         """Hear silence where no audio arrives."""
         while True:
             began = self._clock.now()
-            wait = self._ear.wait(began, is_busy=self._listener.is_busy)
+            wait = self._ear.wait(began, is_busy=self._listener.is_busy, is_steady=self._transport.is_steady)
             wait = min(wait, max(FRAME_MS / 1000, self._quiet.secs_left))
             await self._clock.sleep(wait)
             if (late := self._clock.now() - began - wait) > STANDSTILL_SECS:
                 self._ear.stood_still(began + wait + late, late)
-            if frames := self._ear.silence_due(self._clock.now()):
+            if frames := self._ear.silence_due(self._clock.now(), is_steady=self._transport.is_steady):
                 happening = self._listener.hear_silence(frames)
                 if happening is not None:
                     self._happened(happening)

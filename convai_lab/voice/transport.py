@@ -50,6 +50,10 @@ class AgentAudio:
 class Transport(Protocol):
     """Frames in, frames out, flush; what a session needs of a browser, a phone, a socket or a file."""
 
+    @property
+    def is_steady(self) -> bool:
+        """Say whether sound comes without a pause, silence too: what does not come is late, and not silence."""
+
     async def receive(self) -> bytes | None:
         """Return the user's next audio at 16 kHz, of any size; None when the other side is gone."""
 
@@ -77,10 +81,11 @@ class MemoryTransport:
 
     The user's end speaks with `speak`, leaves with `hang_up`, and hears as a loudspeaker does: what is sent plays
     at once or after what still plays, and `flush` stops it at that instant of `clock`. All of it is in `heard`.
-    `sent` and `flushed` are what the session did, in order.
+    `sent` and `flushed` are what the session did, in order. A user whose microphone never pauses is `is_steady`.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, is_steady: bool = False) -> None:
+        self.is_steady = is_steady
         self.sent: list[AgentAudio] = []
         self.flushed: list[int] = []
         self.heard: list[Heard] = []

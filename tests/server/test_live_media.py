@@ -6,11 +6,52 @@ from typing import Any
 
 import pytest
 
-from convai_lab.clock import SystemClock
+from convai_lab.clock import SystemClock, VirtualClock
 from convai_lab.server import live_frames as live
-from convai_lab.server.live_media import LiveMedia
+from convai_lab.server.live_media import LiveAudio, LiveMedia
+from convai_lab.voice.audio import silence
 
 SECOND = bytes(2 * 16000)
+
+
+def is_steady_after(*pieces: tuple[float, float]) -> bool:
+    """Say whether a user is steady after pieces of so many seconds, each so long after the one before."""
+    clock = VirtualClock()
+    user = LiveAudio(clock)
+
+    async def hear() -> bool:
+        for after, secs in pieces:
+            await clock.sleep(after)
+            user.put(silence(secs))
+        return user.is_steady
+
+    return clock.run(hear())
+
+
+def test_sound_is_steady_when_it_comes_piece_by_piece_as_from_a_microphone() -> None:
+    microphone = [(0.06, 0.06)] * 10
+    assert is_steady_after(*microphone)
+    assert is_steady_after(*microphone, (0.8, 0.06)), "it is late"
+    assert is_steady_after(*microphone, *[(0.001, 0.06)] * 13)
+    assert not is_steady_after(*microphone[:5])
+    assert not is_steady_after(*microphone, (1.1, 0.06)), "there was none"
+    assert not is_steady_after((0.5, 1.5), (0.9, 1.5)), "a file is no microphone"
+    assert not is_steady_after(*[(0.001, 0.06)] * 100)
+
+
+@pytest.mark.parametrize("kind", ["push_to_talk", "text", "webrtc"])
+async def test_only_a_line_that_stands_is_waited_for(kind: live.MediaKind) -> None:
+    media = LiveMedia(SystemClock(), lambda _: None)
+    try:
+        media.user = LiveAudio(VirtualClock())
+        media.kind = kind
+        vars(media.user)["_came_at"] = 5.0
+        assert media.user.is_steady
+        assert not media.is_steady
+        media.kind = "comm"
+        assert media.is_steady
+    finally:
+        await media.close()
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 48000])

@@ -35,6 +35,15 @@ def test_silence_takes_the_place_of_audio_that_does_not_come() -> None:
     assert ear.covered == pytest.approx(1.24)
 
 
+def test_sound_of_a_line_that_never_pauses_is_waited_for_a_second_and_then_the_line_has_stopped() -> None:
+    ear = Ear(0.0)
+    heard_live(ear, 1)
+    assert ear.wait(1.0, is_busy=True, is_steady=True) == pytest.approx(1.0)
+    assert ear.silence_due(1.99, is_steady=True) == 0
+    assert ear.silence_due(2.0, is_steady=True) == 50
+    assert ear.silence_due(2.04, is_steady=True) == 2
+
+
 def test_a_client_that_sends_large_chunks_is_given_more_time() -> None:
     ear = Ear(0.0)
     for number in range(1, 9):
