@@ -4,7 +4,7 @@
 
 const FRAME_MS = 60;
 const BUFFER_TARGET_MS = 20;
-const PACKET_MS = 20; // the platform hears a packet once the next one is there
+const PACKET_MS = 20; // a word's end waits until its packet is full, half of that on average
 const TICK_MS = 20;
 const AUDIBLE = 0.1; // -54 dBFS
 const VOICE = 0.45; // -33 dBFS: somebody speaks into the microphone
@@ -211,7 +211,7 @@ class Call {
     const way = pair?.currentRoundTripTime === undefined ? null : (1000 * pair.currentRoundTripTime) / 2;
     const waited = sound && this.waited.add(sound.jitterBufferDelay, sound.jitterBufferEmittedCount);
     const microphone = 1000 * (this.sender?.track?.getSettings().latency ?? 0);
-    return { toAgent: way === null ? null : way + microphone + PACKET_MS, toUser: way === null || typeof waited !== "number" ? null : way + 1000 * waited };
+    return { toAgent: way === null ? null : way + microphone + PACKET_MS / 2, toUser: way === null || typeof waited !== "number" ? null : way + 1000 * waited };
   }
 
   get sender() {

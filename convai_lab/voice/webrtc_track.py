@@ -6,6 +6,7 @@ Imported only once aiortc is known to be there.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,8 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 
 from convai_lab.clock import Clock
-from convai_lab.voice.audio import FRAME_MS, SESSION_RATE_HZ
+from convai_lab.voice.audio import FRAME_MS, SESSION_RATE_HZ, silence
+from convai_lab.voice.ear import LATE_SECS
 from convai_lab.voice.webrtc import FRAME_SAMPLES, LINE_RATE_HZ
 
 if TYPE_CHECKING:
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 STANDSTILL_SECS = 0.2
 """After a longer halt of this process the track goes on from now, instead of rushing through what was missed."""
+
+
+BUFFER = "_RTCRtpReceiver__jitter_buffer"
+"""What aiortc calls the place where a receiver keeps packets back."""
+OVERTAKEN = 100
+"""A packet of a number so little smaller than the newest one was overtaken; otherwise the numbers begin anew."""
 
 
 class SpeakerTrack(MediaStreamTrack):
@@ -52,26 +60,62 @@ class SpeakerTrack(MediaStreamTrack):
         return frame
 
 
-def hear_at_once(connection: Any) -> None:
-    """Let a connection's sound be heard as it arrives: aiortc keeps four frames of it back, 80 ms of every answer.
+@dataclass
+class SoundFrame:
+    """One frame of encoded sound, and when it was spoken by the speaker's clock."""
 
-    One is enough: the order of packets does not depend on it, and whoever listens copes with frames in bursts. There
-    is no public way; where aiortc is made otherwise, the sound comes later and nothing else changes.
+    data: bytes
+    timestamp: int
+
+
+class NoBuffer:
+    """Passes every packet of sound on as it arrives: each is a whole frame, and whoever listens copes with bursts.
+
+    It stands in for aiortc's own buffer, which keeps 80 ms of every answer back, and after each lost packet holds
+    everything up for a third of a second, and all that follows for as long as the call lasts.
+    """
+
+    def __init__(self) -> None:
+        self._newest: int | None = None
+
+    def add(self, packet: Any) -> tuple[bool, SoundFrame | None]:
+        """Return False (nothing is to be asked for again), and a packet's frame; an overtaken one has none."""
+        number: int = packet.sequence_number
+        if self._newest is not None and (self._newest - number) % (1 << 16) < OVERTAKEN:
+            return False, None
+        self._newest = number
+        return False, SoundFrame(packet._data, packet.timestamp)
+
+
+def hear_at_once(connection: Any) -> None:
+    """Let a connection's sound be heard as it arrives.
+
+    There is no public way; where aiortc is made otherwise, the sound comes later and nothing else changes.
     """
     for receiver in connection.getReceivers():
-        buffer = getattr(receiver, "_RTCRtpReceiver__jitter_buffer", None)
-        if getattr(buffer, "_prefetch", 0) > 1:
-            vars(buffer)["_prefetch"] = 1
+        if receiver.track is not None and receiver.track.kind == "audio" and BUFFER in vars(receiver):
+            vars(receiver)[BUFFER] = NoBuffer()
 
 
 async def pieces_of(track: MediaStreamTrack) -> AsyncIterator[bytes]:
-    """Yield a track's sound as 16-bit mono PCM at 16 kHz until it ends."""
+    """Yield a track's sound as 16-bit mono PCM at 16 kHz until it ends; what was lost on the way is silence."""
     resampler = av.AudioResampler("s16", "mono", SESSION_RATE_HZ)
+    due: Fraction | None = None
     while True:
         try:
             frame = await track.recv()
         except MediaStreamError:
             return
-        if isinstance(frame, av.AudioFrame):
-            for piece in resampler.resample(frame):
-                yield bytes(piece.planes[0])[: piece.samples * 2]
+        if not isinstance(frame, av.AudioFrame):
+            continue
+        begins = _begins(frame)
+        if due is not None and begins is not None and FRAME_MS / 2000 < begins - due < LATE_SECS:
+            yield silence(float(begins - due), SESSION_RATE_HZ)
+        due = None if begins is None else begins + Fraction(frame.samples, frame.sample_rate)
+        for piece in resampler.resample(frame):
+            yield bytes(piece.planes[0])[: piece.samples * 2]
+
+
+def _begins(frame: av.AudioFrame) -> Fraction | None:
+    """Return when a frame was spoken, in seconds of the speaker's own clock, which late packets do not change."""
+    return None if frame.pts is None or frame.time_base is None else frame.pts * frame.time_base
