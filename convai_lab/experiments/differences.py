@@ -2,8 +2,8 @@
 
 Pairs are one scenario and one trial under both variants, and only scenarios count as independent. Several challengers
 are corrected by Holm's rule. A comparison that was looked at while it ran (``stop="decided"``) gets the interval and
-the p value that hold at every look, from the scenarios that were complete, in their order; those are corrected by
-Bonferroni's rule, as the stopping was.
+the p value that hold at every look, from the scenarios that were complete, in the order that the seed drew; those are
+corrected by Bonferroni's rule, as the stopping was.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from convai_lab.evaluation.sequential import always_valid, peek
 from convai_lab.evaluation.statistics import holm
 from convai_lab.evaluation.verdict import Verdict, verdict
 from convai_lab.experiments.outcomes import Outcomes, outcomes_of
+from convai_lab.experiments.plan import drawn_order
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -103,7 +104,7 @@ def _complete_scenarios(comparison: Comparison) -> list[str]:
     """Return the scenarios up to the first of which a trial is missing: what is quickly done must not count first."""
     by_variant = [outcomes_of(comparison, name) for name in comparison.variant_names]
     complete = []
-    for scenario in comparison.scenarios:
+    for scenario in drawn_order(comparison.scenarios, comparison.facts.seed):
         if any(len(found.get(scenario.id, ())) < comparison.facts.trials for found in by_variant):
             break
         complete.append(scenario.id)

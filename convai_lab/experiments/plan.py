@@ -61,7 +61,7 @@ def plan_trials(
 
     Args:
         conditions: What else matters, as JSON: the mode, the simulated user, the judge, where the vendors are.
-        scenario_first: Hold all trials of a scenario before the next one instead.
+        scenario_first: Hold all trials of a scenario before the next one instead, in the order of `drawn_order`.
 
     Raises:
         InvalidValueError: There are no scenarios, or far too many trials.
@@ -73,13 +73,21 @@ def plan_trials(
     planned: list[PlannedTrial] = []
     pairs = [(number, scenario) for number in range(trials) for scenario in scenarios]
     if scenario_first:
-        pairs = [(number, scenario) for scenario in scenarios for number in range(trials)]
+        pairs = [(number, scenario) for scenario in drawn_order(scenarios, seed) for number in range(trials)]
     for number, scenario in pairs:
         own_seed = trial_seed(scenario, number, seed)
         for variant, mark in competitors:
             key, talk = (_digest(f"{mark}/{common}/{one}/{own_seed}") for one in (scenario.key, talks[scenario.id]))
             planned.append(PlannedTrial(variant, scenario, number, own_seed, key, talk))
     return planned
+
+
+def drawn_order(scenarios: Sequence[Scenario], seed: int) -> list[Scenario]:
+    """Return scenarios in an order that the seed draws, for a run that may end early.
+
+    Files have their scenarios in groups: the first dozen may all be of the kind that one variant is better at.
+    """
+    return sorted(scenarios, key=lambda scenario: _digest(f"{seed}/{scenario.id}"))
 
 
 def trial_seed(scenario: Scenario, trial: int, seed: int) -> int:

@@ -11,6 +11,7 @@ import pytest
 from convai_lab.evaluation.paired import compare_paired
 from convai_lab.evaluation.sequential import peek
 from convai_lab.evaluation.statistics import holm
+from convai_lab.experiments.plan import PlannedTrial, drawn_order
 from convai_lab.experiments.sequence import SequentialRule
 
 from .conftest import invented
@@ -74,11 +75,16 @@ def test_without_a_complete_pair_the_difference_is_not_known() -> None:
     assert "no pair is complete" in row["reason"]
 
 
+def means_as_drawn(results: Any) -> list[float]:
+    """The differences of b to a, in the order in which a run that may end early looks at them."""
+    names = [scenario.id for scenario in drawn_order(invented(results).scenarios, seed=0)]
+    return [float(results["b"][name][0]) - float(results["a"][name][0]) for name in names]
+
+
 def test_a_run_that_was_looked_at_shows_the_interval_that_holds_at_every_look() -> None:
     results = drawn({"a": 0.2, "b": 0.9}, scenarios=40, trials=1)
     ordinary, looked = invented(results).differences().iloc[0], invented(results, stop="decided").differences().iloc[0]
-    means = [float(results["b"][name][0]) - float(results["a"][name][0]) for name in results["a"]]
-    expected = peek(means)
+    expected = peek(means_as_drawn(results))
     assert (looked["low"], looked["high"], looked["p_adjusted"]) == (expected.low, expected.high, expected.p_value)
     assert looked["high"] - looked["low"] > ordinary["high"] - ordinary["low"]
     assert "valid at every look" in looked["test"]
@@ -86,14 +92,20 @@ def test_a_run_that_was_looked_at_shows_the_interval_that_holds_at_every_look() 
 
 def test_what_is_quickly_done_does_not_count_before_its_turn() -> None:
     results = drawn({"a": 0.3, "b": 0.7}, scenarios=10, trials=2)
-    results["b"]["s04"] = results["b"]["s04"][:1]
+    fifth = drawn_order(invented(results).scenarios, seed=0)[4].id
+    results["b"][fifth] = results["b"][fifth][:1]
     looked = invented(results, stop="decided", trials=2).differences().iloc[0]
     assert looked["n_scenarios"] == 4
 
 
-def test_what_is_shown_is_what_the_stopping_rule_saw() -> None:
-    from convai_lab.experiments.plan import PlannedTrial
+def test_scenarios_that_stand_in_groups_decide_nothing_where_the_groups_cancel_out() -> None:
+    gains = {f"s{at:02}": [at < 50] for at in range(100)}
+    results = {"a": {name: [not gained] for name, (gained,) in gains.items()}, "b": gains}
+    assert peek([1.0] * 50 + [-1.0] * 50).decided
+    assert str(invented(results, stop="decided").verdict).startswith("Not decided: after 100 complete scenarios")
 
+
+def test_what_is_shown_is_what_the_stopping_rule_saw() -> None:
     comparison = invented(drawn({"a": 0.1, "b": 0.95}, scenarios=30, trials=1), stop="decided")
     variants = {variant.name: variant for variant in comparison.variants}
     cases = {scenario.id: scenario for scenario in comparison.scenarios}
@@ -108,8 +120,7 @@ def test_what_is_shown_is_what_the_stopping_rule_saw() -> None:
 def test_several_challengers_of_a_run_that_was_looked_at_are_corrected_as_the_stopping_was() -> None:
     results = drawn({"a": 0.2, "b": 0.8, "c": 0.3}, scenarios=40, trials=1)
     frame = invented(results, stop="decided").differences()
-    means = [float(results["b"][name][0]) - float(results["a"][name][0]) for name in results["a"]]
-    expected = peek(means, alpha=0.025)
+    expected = peek(means_as_drawn(results), alpha=0.025)
     assert (frame["low"][0], frame["high"][0]) == (expected.low, expected.high)
     assert frame["p_adjusted"][0] == pytest.approx(min(1.0, 2 * expected.p_value))
     assert set(frame["correction"]) == {"Bonferroni over 2 comparisons"}

@@ -36,6 +36,15 @@ def test_the_order_of_scenarios_changes_no_trial() -> None:
     assert {p.key for p in planned(one, two)} == {p.key for p in planned(two, one)}
 
 
+def test_a_run_that_may_end_early_meets_scenarios_in_an_order_that_no_file_decides() -> None:
+    grouped = [Scenario(id=f"{kind}{at}", opening="1") for kind in ("easy", "hard") for at in range(20)]
+    early = [p.scenario.id for p in planned(*grouped, scenario_first=True, trials=2)]
+    assert early == [p.scenario.id for p in planned(*grouped[::-1], scenario_first=True, trials=2)]
+    assert early[::2] == early[1::2]
+    assert 3 < sum(name.startswith("easy") for name in early[:40:2]) < 17
+    assert early != [p.scenario.id for p in planned(*grouped, scenario_first=True, trials=2, seed=1)]
+
+
 @pytest.mark.parametrize(
     "change",
     [{"seed": 1}, {"conditions": {"judge": "x"}}, {"variants": (Variant("a", SAM.with_changes(prompt="Other")),)}],
