@@ -1,7 +1,8 @@
 """Endpointing: has the user finished their turn?
 
 Silence ends a turn. In mode ``turn`` what was said counts too: an unfinished sentence, or a number or name that is
-being spelled out, is given more time. It counts audio, not arrival times: frames may come in bursts.
+being spelled out, is given more time, unless it is as long as the agent's phrases let expect. It counts audio, not
+arrival times: frames may come in bursts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import re
 from collections.abc import Mapping
 
 from convai_lab.agents.turn_taking import Eagerness, TurnTaking
+from convai_lab.voice.expected_codes import ExpectedCodes, expected_codes
 
 SILENCE_MS: Mapping[Eagerness, int] = {"eager": 250, "normal": 400, "patient": 800}
 """How long a silence ends a turn."""
@@ -18,7 +20,7 @@ UNFINISHED_MS: Mapping[Eagerness, int] = {"eager": 350, "normal": 700, "patient"
 SPELLING_MS: Mapping[Eagerness, int] = {"eager": 600, "normal": 1000, "patient": 1600}
 """How much longer to wait while a number, a code or a name is being spelled out."""
 COMPLETE_DIGITS = 10
-"""A number with so many digits is taken for complete."""
+"""A number with so many digits is taken for complete, unless longer ones are expected."""
 
 _WORDS = re.compile(r"[\w'’@.-]+")
 _ENDS_SENTENCE = re.compile(r"[.!?。！？؟।][\"'”’)]*\s*\Z")
@@ -49,14 +51,18 @@ _ANNOUNCES = re.compile(
     r"\b(?:number|code|id|zip|postcode|pin|e-?mail|address|spell(?:ed|ing|s)?|account|card|reference|is|it's)\W*\Z",
     re.I,
 )
+_ASKS = re.compile(r"(?:so |and |but )?(?:what|how)(?:['’]s|['’]re| is| are| was| were| does| do)\b.*\blike\Z", re.I)
+"""Questions that end in a word with which other sentences go on."""
+_HOURS = _DIGITS | {"eleven", "twelve", "fifteen", "twenty", "thirty", "forty", "fifty", "o'clock", "past"}
+_NOTHING_EXPECTED = ExpectedCodes()
 
 
-def silence_ms(turn: TurnTaking, text: str = "") -> int:
-    """Return how many milliseconds of silence end the turn, given what was said so far."""
+def silence_ms(turn: TurnTaking, text: str = "", *, expected: ExpectedCodes = _NOTHING_EXPECTED) -> int:
+    """Return how many milliseconds of silence end the turn, given what was said so far and what is expected."""
     base = SILENCE_MS[turn.eagerness]
-    if turn.mode != "turn" or not text.strip():
+    if turn.mode != "turn" or not text.strip() or expected.is_complete(text, _is_coded):
         return base
-    if turn.spelling_patience == "auto" and is_spelling(text):
+    if turn.spelling_patience == "auto" and is_spelling(text, complete=max(COMPLETE_DIGITS, expected.most)):
         return base + SPELLING_MS[turn.eagerness]
     return base + UNFINISHED_MS[turn.eagerness] if is_unfinished(text) else base
 
@@ -68,28 +74,39 @@ def is_unfinished(text: str) -> bool:
     if _ENDS_SENTENCE.search(text):
         return False
     words = _WORDS.findall(text.lower())
-    return bool(words) and words[-1].replace("’", "'") in _LEADS_ON and not _is_answer(words)
+    leads_on = bool(words) and words[-1].replace("’", "'") in _LEADS_ON
+    return leads_on and not (_is_answer(words) or _ASKS.match(text))
 
 
-def is_spelling(text: str) -> bool:
-    """Say whether a number or a word is being spelled out and may go on: "it is one two", "B as in bravo, E"."""
+def is_spelling(text: str, *, complete: int = COMPLETE_DIGITS) -> bool:
+    """Say whether a number or a word is being spelled out and may go on: "it is one two", "B as in bravo, E".
+
+    A number of `complete` digits does not go on.
+    """
     words = [word.strip(".-") for word in _WORDS.findall(text.lower())]
+    if _is_hour(words):
+        return False
     tail = 0
     for word in reversed(words):
         if not _is_spelled(word):
             break
         tail += len(word) if word.isdigit() else 1
-    if tail == 0 or tail >= COMPLETE_DIGITS:
+    if tail == 0 or tail >= complete:
         return False
     announced = _ANNOUNCES.search(" ".join(words[: len(words) - _spelled_words(words)]))
     return tail >= 2 or (words[-1] not in ("a", "i", "at") and bool(announced)) or _is_letter(" ".join(words))
 
 
-class Endpointer:
-    """Decides that the user's turn is over once enough audio in a row was silent."""
+def _is_hour(words: list[str]) -> bool:
+    """Say whether they end in the time of day: "two thirty p m"."""
+    return words[-2:] in (["a", "m"], ["p", "m"]) and len(words) > 2 and (words[-3] in _HOURS or words[-3].isdigit())
 
-    def __init__(self, turn: TurnTaking) -> None:
-        self._turn = turn
+
+class Endpointer:
+    """Decides that the user's turn is over once enough audio in a row was silent; `phrases` are what is expected."""
+
+    def __init__(self, turn: TurnTaking, phrases: tuple[str, ...] = ()) -> None:
+        self._turn, self._expected = turn, expected_codes(phrases, _is_coded)
         self._text, self._wait_ms = "", silence_ms(turn)
 
     @property
@@ -105,7 +122,7 @@ class Endpointer:
     def read(self, text: str) -> None:
         """Take in what the user has said so far."""
         if text != self._text:
-            self._text, self._wait_ms = text, silence_ms(self._turn, text)
+            self._text, self._wait_ms = text, silence_ms(self._turn, text, expected=self._expected)
 
     def is_over(self, quiet_ms: float) -> bool:
         """Say whether so much silence ends the turn."""
@@ -122,8 +139,11 @@ def _is_letter(word: str) -> bool:
 
 
 def _is_spelled(word: str) -> bool:
-    letters_or_digits = word.isdigit() or (len(word) == 1 and word.isalpha() and word.isascii())
-    return letters_or_digits or word in _DIGITS or word in _SPELLING_WORDS
+    return _is_coded(word) or word in _SPELLING_WORDS
+
+
+def _is_coded(word: str) -> bool:
+    return word.isdigit() or word in _DIGITS or (len(word) == 1 and word.isalpha() and word.isascii())
 
 
 def _spelled_words(words: list[str]) -> int:

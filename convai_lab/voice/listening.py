@@ -189,7 +189,7 @@ class Listener:
             self._preroll.clear()
 
     def _begin(self, over_agent: bool) -> Happening:
-        self._endpointer, self._text, self._text_at = Endpointer(self.turn), "", self.position
+        self._endpointer, self._text, self._text_at = Endpointer(self.turn, self.phrases), "", self.position
         self.utterance = Utterance(self._stream, start=self.detector.burst_start, over_agent=over_agent)
         self._follow(self.utterance)
         self._feed_preroll(self.utterance)

@@ -65,6 +65,14 @@ def test_a_pause_while_spelling_does_not_end_the_turn() -> None:
     assert len([t for t in hold_call(impatient, script, llm=["Ok."] * 3).conversation if t.role == "user"]) == 2
 
 
+def test_a_number_that_the_agent_expects_is_answered_at_once_and_still_not_cut_before_its_end() -> None:
+    expecting = sam(expected_phrases=("my order is one two three four",))
+    script = [Say("my order is nine eight", at=2.0), Say("seven six", at=4.2)]
+    held = hold_call(expecting, script, llm=["Ok."] * 2)
+    assert [text for role, text in said(held) if role == "user"] == ["my order is nine eight seven six"]
+    assert held.conversation[2].metrics.endpointing_ms == 400
+
+
 class WholeUtterances(StubASR):
     """A recogniser that says nothing before an utterance is over, as many do."""
 
