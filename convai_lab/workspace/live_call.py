@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import contextlib
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -83,6 +84,14 @@ class LiveCall(LiveConversation):
         if self._crash is not None:
             return scrub(str(self._crash))
         return self._ending(self.closed)
+
+    async def begun(self, limit_secs: float) -> None:
+        """Wait until the platform has given the conversation its id, or ended it."""
+        with contextlib.suppress(TimeoutError):
+            async with self._clock.timeout(limit_secs):
+                while self.conversation_id is None and self.closed is None:
+                    self._changed.clear()
+                    await self._changed.wait()
 
     @property
     def was_lost(self) -> bool:

@@ -27,6 +27,9 @@ from convai_lab.workspace.live_line import LiveLine
 logger = logging.getLogger("convai_lab.workspace")
 
 ENDED_HERE = "you ended the session"
+UNSENT = "you ended the session before it was connected; what you said was not sent"
+LAST_WORDS_SECS = 15.0
+"""So long an ended session that is still being connected waits to hand over what was said."""
 SYSTEM_REASONS = {"silence": "nobody said anything any more", "end_call": "the agent ended the conversation"}
 """How what a record says of its end is said to a person."""
 RECORD_SECS = 15.0
@@ -63,7 +66,7 @@ class LiveCore:
         self._failing: list[Callable[[live.LiveEvent], object]] = []
         self._lock = threading.Lock()
         self._outgoing: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
-        self._end_asked = asyncio.Event()
+        self._end_asked, self._has_words = asyncio.Event(), False
         self._call: LiveCall | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -76,6 +79,7 @@ class LiveCore:
     def post(self, frame: Mapping[str, Any]) -> None:
         """Send a frame, in order; what is sent before the session is connected waits for it."""
         if not self._over.done():
+            self._has_words = self._has_words or frame.get("type") == "user_message"
             background.loop().call_soon_threadsafe(self._outgoing.put_nowait, frame)
 
     def end(self) -> None:
@@ -154,7 +158,7 @@ class LiveCore:
     async def _held(self) -> str:
         call = self._call = await self._opened()
         if call is None:
-            return ENDED_HERE
+            return UNSENT if self._has_words else ENDED_HERE
         sender, over, asked = (
             asyncio.create_task(work) for work in (self._send(call), call.over(), self._end_asked.wait())
         )
@@ -162,8 +166,7 @@ class LiveCore:
             await asyncio.wait({over, asked}, return_when=asyncio.FIRST_COMPLETED)
             if not over.done():
                 sender.cancel()
-                while not self._outgoing.empty():  # what was said before the end
-                    await call.post(self._outgoing.get_nowait())
+                await self._hand_over(call)
                 await call.close()
                 return ENDED_HERE
             return self._reason(call, str(over.result()))
@@ -174,16 +177,26 @@ class LiveCore:
             await call.abandon()
 
     async def _opened(self) -> LiveCall | None:
-        """Open the session; None when it was ended before it stood."""
+        """Open the session; None when it was ended before it stood, and nothing had been said."""
         opening = asyncio.create_task(self._line.open(self.agent, self._opening, self._watch))
         asked = asyncio.create_task(self._end_asked.wait())
         try:
             await asyncio.wait({opening, asked}, return_when=asyncio.FIRST_COMPLETED)
+            if self._has_words:  # they belong into the record
+                await asyncio.wait({opening}, timeout=LAST_WORDS_SECS)
             return opening.result() if opening.done() else None
         finally:
             for task in (opening, asked):
                 task.cancel()
             await asyncio.gather(opening, asked, return_exceptions=True)
+
+    async def _hand_over(self, call: LiveCall) -> None:
+        """Send what was said before the end, and learn under which id it is recorded."""
+        while not self._outgoing.empty():
+            await call.post(self._outgoing.get_nowait())
+        if self._has_words and not self.conversation.id:
+            await call.begun(LAST_WORDS_SECS)
+            self.conversation = self.conversation.with_changes(id=call.conversation_id or "")
 
     def _reason(self, call: LiveCall, said: str) -> str:
         if not call.was_lost:

@@ -197,6 +197,13 @@ def test_a_cloud_that_hangs_up_ends_the_session_and_its_last_words_are_heard(
     assert record.turns[-1].text == "Goodbye then."
 
 
+def test_what_was_said_before_the_cloud_was_reached_is_recorded_there(open_session: Callable[..., LiveSession]) -> None:
+    session = open_session(first_message=HELLO)
+    session.say("where is my order")
+    session.end()
+    assert [turn.text for turn in session.wait(20) if turn.role == "user"] == ["where is my order"]
+
+
 def test_the_signed_address_is_shown_to_nobody(
     open_session: Callable[..., LiveSession], watcher: LiveWatcher, caplog: pytest.LogCaptureFixture
 ) -> None:
