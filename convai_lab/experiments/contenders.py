@@ -9,11 +9,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from convai_lab.agents.agent import Agent
 from convai_lab.errors import InvalidValueError, NotFoundError, NotSupportedError
-from convai_lab.experiments.variant import LOCAL, Variant
+from convai_lab.experiments.roles import model_ref
+from convai_lab.experiments.variant import LOCAL, Variant, names_for
 
 if TYPE_CHECKING:
     from convai_lab.workspace.workspace import Workspace
@@ -32,22 +33,25 @@ def contenders(agents: Sequence[Any], llms: Sequence[str], workspace: Workspace)
 
     Raises:
         InvalidValueError: Nothing was named, or a file holds no agent.
+        ModelNotFoundError: No known vendor offers such a model; carries suggestions.
         NotFoundError: There is no such agent, or no such version of it.
         NotSupportedError: The workspace's platform holds its agents as they are stored there.
     """
     if not agents and not llms:
         raise InvalidValueError("name at least one agent or model, and better two", field="variants")
+    for llm in llms:
+        model_ref(llm)  # says early that there is no such model
     if not agents:
         return list(llms)
     if workspace.platform != LOCAL:
         _require_as_stored(agents, llms, workspace.platform)
-    found = [_find(given, workspace) for given in agents]
+    found = _told_apart([_find(given, workspace) for given in agents])
     if not llms:
-        return _named(found)
+        return dict(found)
     alone = len(found) == 1
-    return _named(
-        [(llm if alone else f"{name}/{llm}", agent.with_changes(llm=llm)) for name, agent in found for llm in llms]
-    )
+    if twice := next((llm for llm in llms if llms.count(llm) > 1), None):
+        raise _twice(twice)
+    return {llm if alone else f"{name}/{llm}": agent.with_changes(llm=llm) for name, agent in found for llm in llms}
 
 
 def find_agent(name: str, workspace: Workspace) -> Agent:
@@ -93,31 +97,47 @@ def read_agent(path: str | Path) -> Agent:
     return agent
 
 
-def _find(given: Any, workspace: Workspace) -> tuple[str, Agent]:
-    """Return one agent with the name it has in tables."""
+class _Found(NamedTuple):
+    """An agent with the name it has in tables; `other` is what it may be called where two have that name."""
+
+    name: str
+    agent: Agent
+    other: str | None = None
+    """The name of its file; empty for an object, which is told apart by what changed; None for what was named."""
+
+
+def _find(given: Any, workspace: Workspace) -> _Found:
     if isinstance(given, Agent):
-        return given.name, given
+        return _Found(given.name, given, "")
     if isinstance(given, Variant):
-        return given.name, given.agent
+        return _Found(given.name, given.agent)
     if type(given).__name__ == "AgentSummary":
-        return given.name, workspace.agents.get(given)
+        return _Found(given.name, workspace.agents.get(given))
     if not isinstance(given, str) or not given.strip():
         raise InvalidValueError(
             f"must be the name of an agent, or an Agent, got {type(given).__name__}", field="variants"
         )
     found = find_agent(given.strip(), workspace)
-    return (found.name if given.startswith(FILE_MARK) else given.strip()), found
+    if given.startswith(FILE_MARK):
+        return _Found(found.name, found, Path(given).stem.removeprefix(FILE_MARK))
+    return _Found(given.strip(), found)
 
 
-def _named(found: Sequence[tuple[str, Agent]]) -> dict[str, Agent]:
-    made: dict[str, Agent] = {}
-    for name, agent in found:
-        if name in made:
-            raise InvalidValueError(
-                f"{name!r} is named twice: name different agents, versions or models", field="variants"
-            )
-        made[name] = agent
-    return made
+def _told_apart(found: Sequence[_Found]) -> list[tuple[str, Agent]]:
+    """Return agents by names that differ: of one name, files by theirs, and objects by what changed."""
+    names = [one.name for one in found]
+    if len({*names}) < len(names):
+        names = [one.other or one.name if names.count(one.name) > 1 else one.name for one in found]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        agents = [one.agent for one in found]
+        if any(one.other is None for one in found if one.name == twice) or any(agents.count(a) > 1 for a in agents):
+            raise _twice(twice)
+        names = names_for(agents)
+    return list(zip(names, (one.agent for one in found), strict=True))
+
+
+def _twice(name: str) -> InvalidValueError:
+    return InvalidValueError(f"{name!r} is named twice: name different agents, versions or models", field="variants")
 
 
 def _require_as_stored(agents: Sequence[Any], llms: Sequence[str], platform: str) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from convai_lab import settings
 from convai_lab.agents.agent import Agent, CustomLLM
 from convai_lab.clock import SystemClock
+from convai_lab.errors import MissingKeyError
 from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.pool import Pool, PooledLLM
 from convai_lab.experiments.preflight import Asked
@@ -72,7 +73,7 @@ class Lineup:
         helpers = [(llm, "the judge") for llm in self.judge.llms]
         if self.user.llm is not None:
             helpers.append((self.user.llm, "the simulated user"))
-        return asked + [Asked(real(llm), role) for llm, role in helpers if not llm.is_offline]
+        return asked + [Asked(_helper(llm, role), role) for llm, role in helpers if not llm.is_offline]
 
 
 def make_lineup(variants: Sequence[Variant], user: Any, judge: Any) -> Lineup:
@@ -108,6 +109,18 @@ def find_llms(variants: Sequence[Variant]) -> dict[str, LLM]:
 def real(llm: LLM) -> LLM:
     """Return a model that can be asked, of one that may be a name."""
     return found_llm(f"{llm.provider}/{llm.model}") if isinstance(llm, ModelRef) else llm
+
+
+def _helper(llm: LLM, role: str) -> LLM:
+    """Return the model of a judge or a simulated user; a key that is missing is told with what else can play it."""
+    try:
+        return real(llm)
+    except MissingKeyError as error:
+        option = "judge" if role == "the judge" else "simulated_user"
+        flag = f"--{option.replace('_', '-')}"
+        raise MissingKeyError(
+            error.variable, needed_for=f"{role} ({llm.model})", instead=f"use {option}='offline' ({flag} offline)"
+        ) from None
 
 
 def pooling(pool: Pool, spending: Spending, cassette: Cassette | None = None) -> Callable[[LLM], LLM]:

@@ -5,13 +5,13 @@ A comparison takes agents, names of agents or of models, changes to an agent, or
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool
-from convai_lab.errors import ConvaiLabError, InvalidValueError
+from convai_lab.errors import ConvaiLabError, InvalidValueError, ModelNotFoundError, NotFoundError
 
 if TYPE_CHECKING:
     from convai_lab.workspace.workspace import Workspace
@@ -135,7 +135,10 @@ class _Reader:
             raise InvalidValueError("a name is empty", field="variants")
         if _is_model(text):
             return _Draft(self._base(text).with_changes(llm=text), name or text)
-        return await self._of_agent(await self._found(text), name)
+        try:
+            return await self._of_agent(await self._found(text), name)
+        except NotFoundError as error:
+            raise _neither(text, error) from None
 
     def _of_changes(self, changes: Mapping[str, Any], name: str | None) -> _Draft:
         named = name or changes.get("name")
@@ -188,6 +191,21 @@ def _is_model(text: str) -> bool:
     return True
 
 
+def _neither(text: str, error: NotFoundError) -> ConvaiLabError:
+    """Return what to say of a name that is no agent's: perhaps it was to be a model's."""
+    from convai_lab.providers.registry import parse_model
+
+    try:
+        parse_model(text)
+    except ModelNotFoundError as unknown:
+        if unknown.suggestions:
+            close = ", ".join(unknown.suggestions)
+            return NotFoundError(f"{error}; if a model was meant, did you mean {close}?")
+    except ConvaiLabError as refused:  # a model that only the vendor's cloud has
+        return refused
+    return error
+
+
 def _named(drafts: Sequence[_Draft]) -> Iterator[Variant]:
     names = [draft.name or "" for draft in drafts]
     given = [name for name in names if name]
@@ -196,12 +214,12 @@ def _named(drafts: Sequence[_Draft]) -> Iterator[Variant]:
             f"two variants are called {twice!r}: give them names, as {{name: agent}}", field="variants"
         )
     unnamed = [draft.agent for draft, name in zip(drafts, names, strict=True) if not name]
-    made = iter(_names_for(unnamed, taken=set(given)))
+    made = iter(names_for(unnamed, taken=set(given)))
     for draft, name in zip(drafts, names, strict=True):
         yield Variant(name or next(made), draft.agent, platform=draft.platform)
 
 
-def _names_for(agents: Sequence[Agent], *, taken: set[str]) -> list[str]:
+def names_for(agents: Sequence[Agent], *, taken: Collection[str] = ()) -> list[str]:
     """Name agents by what tells them apart: their name, else the model, else what changed since the first."""
     by_name = [agent.name[:LONGEST_NAME] or "Agent" for agent in agents]
     by_model = [agent.llm or OFFLINE for agent in agents]
@@ -212,7 +230,7 @@ def _names_for(agents: Sequence[Agent], *, taken: set[str]) -> list[str]:
     for names in (by_name, by_model, by_change):
         if len({*names, *taken}) == len(names) + len(taken):
             return names
-    return _numbered(by_name, taken)
+    return _numbered(by_name, set(taken))
 
 
 def _numbered(names: Sequence[str], taken: set[str]) -> list[str]:

@@ -104,7 +104,9 @@ def _made(source: Any, name: str, *, unit: str) -> ScenarioSet:
             )
         written = _written(source.get("agent"), name)
         source = source.get("scenarios")
-    if source is None or isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable):
+    if source is None:
+        raise InvalidValueError("must hold a list of scenarios, such as [{opening: Hello}], and is empty", field=name)
+    if isinstance(source, str | bytes | Mapping) or not isinstance(source, Iterable):
         raise InvalidValueError(
             f"must hold a list of scenarios, such as [{{opening: Hello}}], got {shown(source)}", field=name
         )

@@ -33,6 +33,8 @@ def read_rows(file: Path) -> Any:
         InvalidValueError: It cannot be read; one sentence says where and what to do.
     """
     reader = _READERS.get(file.suffix.lower())
+    if file.is_dir():
+        raise InvalidValueError("is a folder: name a file in it", field=str(file))
     if reader is None:
         raise InvalidValueError(f"is none of {', '.join(_READERS)}, .parquet: save it as one of them", field=file.name)
     return reader(_text_of(file), file.name)
@@ -51,7 +53,9 @@ def read_yaml(text: str, name: str) -> Any:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f" in line {mark.line + 1}" if mark else ""
+        line = text.splitlines()[mark.line : mark.line + 1] if mark else []
         hint = " (a value that starts with {{ needs quotes)" if "{{" in text else ""
+        hint = " (indent with spaces: YAML takes no tabs)" if line and line[0].lstrip(" ").startswith("\t") else hint
         told = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise InvalidValueError(f"cannot be read as YAML{where}: {told}{hint}", field=name) from None
     except RecursionError:
@@ -94,7 +98,7 @@ def _read_jsonl(text: str, name: str) -> list[Any]:
 
 
 def _read_csv(text: str, name: str) -> list[dict[str, Any]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_delimiter(text))
     try:
         head = [column.strip() for column in next(reader, [])]
         if repeated := [column for column in head if head.count(column) > 1]:
@@ -104,10 +108,17 @@ def _read_csv(text: str, name: str) -> list[dict[str, Any]]:
         raise InvalidValueError(f"cannot be read as CSV in line {reader.line_num}: {error}", field=name) from None
 
 
+def _delimiter(text: str) -> str:
+    """Return what separates columns: a comma, or what spreadsheets write where a comma is for decimals."""
+    head = text.partition("\n")[0]
+    return "," if "," in head else next((sign for sign in ";\t" if sign in head), ",")
+
+
 def _csv_row(head: list[str], cells: list[str], where: str) -> dict[str, Any]:
     if len(cells) > len(head):
         raise InvalidValueError(
-            f"has {len(cells)} cells for {len(head)} columns: put a cell that holds a comma in quotes", field=where
+            f"has {len(cells)} cells for {len(head)} columns: put a cell that holds what separates them in quotes",
+            field=where,
         )
     return {name: _cell(name, text, where) for name, text in zip(head, cells, strict=False) if text.strip()}
 

@@ -172,6 +172,11 @@ def test_rules_do_not_compete_with_models_unless_that_is_meant(vendor: FakeVendo
 def test_a_missing_key_is_said_before_anything_is_held(agent: Agent, run: Run) -> None:
     with pytest.raises(MissingKeyError, match="OPENAI_API_KEY"):
         run(agent, scenarios(2))
+    rules = agent.with_changes(llm="offline")
+    with pytest.raises(MissingKeyError, match=r"the judge \(gpt-4o\) needs OPENAI_API_KEY.*\(--judge offline\)"):
+        run(rules, scenarios(2), judge="gpt-4o")
+    with pytest.raises(MissingKeyError, match=r"the simulated user \(gpt-4o\) .*\(--simulated-user offline\)"):
+        run(rules, scenarios(2), simulated_user="gpt-4o")
 
 
 @pytest.mark.parametrize(("answer", "said"), [(NoSuchModel(), "does not offer"), (BadKey("no"), "refused the key")])

@@ -10,7 +10,13 @@ import pytest
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.wire_format import agent_to_wire
-from convai_lab.errors import InvalidValueError, MissingVariableError, NotFoundError, NotSupportedError
+from convai_lab.errors import (
+    InvalidValueError,
+    MissingVariableError,
+    ModelNotFoundError,
+    NotFoundError,
+    NotSupportedError,
+)
 from convai_lab.experiments.caller_variables import missing_variables, require_variables, with_variables
 from convai_lab.experiments.comparison import Comparison, compare
 from convai_lab.experiments.contenders import contenders, find_agent, read_agent
@@ -63,6 +69,29 @@ def test_each_agent_is_tried_with_each_model(stored: Workspace) -> None:
         "B/ollama/llama3.2": "ollama/llama3.2",
     }
     assert contenders([], ["gpt-4o"], stored) == ["gpt-4o"], "the agent comes with the scenarios"
+
+
+def test_agents_of_one_name_are_told_apart_by_their_files_or_by_what_changed(tmp_path: Path, stored: Workspace) -> None:
+    for name, prompt in (("old.yaml", "We open at nine."), ("new.yaml", "We open at ten.")):
+        (tmp_path / name).write_text(f"name: Pat\nprompt: {prompt}", encoding="utf-8")
+    files = [f"@{tmp_path / 'old.yaml'}", f"@{tmp_path / 'new.yaml'}"]
+    assert list(contenders(files, [], stored)) == ["old", "new"]
+    assert list(contenders(files, ["gpt-4o"], stored)) == ["old/gpt-4o", "new/gpt-4o"]
+    agent = Agent(name="Pat", prompt="Nine.", llm="offline")
+    assert list(contenders([agent, agent.with_changes(prompt="Ten.")], [], stored)) == ["Pat", "prompt=Ten."]
+    for twice in ([agent, agent], [files[0], files[0]], ["support", "support"]):
+        with pytest.raises(InvalidValueError, match="is named twice"):
+            contenders(twice, [], stored)
+    with pytest.raises(InvalidValueError, match="'gpt-4o' is named twice"):
+        contenders([agent], ["gpt-4o", "gpt-4o"], stored)
+
+
+def test_a_misspelt_model_is_told_as_one_with_those_that_are_close(stored: Workspace) -> None:
+    with pytest.raises(ModelNotFoundError, match=r"'gtp-4o-mini'.*did you mean gpt-4o-mini"):
+        contenders([], ["gtp-4o-mini"], stored)
+    agent = Agent(name="Pat", llm="offline")
+    with pytest.raises(NotFoundError, match=r"no agent called 'gtp-4o'; .*if a model was meant, did you mean gpt-4o"):
+        compare(["gtp-4o", agent], ["Hi"], workspace=stored, progress=False)
 
 
 def test_an_agent_is_read_from_a_file_in_either_form(tmp_path: Path) -> None:

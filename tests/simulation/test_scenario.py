@@ -228,8 +228,10 @@ def test_what_is_malformed_is_one_sentence_that_names_the_place(source: Any, tol
         ("s.json", "[" * 100_000, "is nested too deeply"),
         ("s.jsonl", '{"opening": "a"}\n{"opening"', "s.jsonl, line 2: cannot be read as JSON"),
         ("s.jsonl", '{"opening": "a"}\n{"max_turns": 2}', "s.jsonl, line 2: a scenario: id: is missing"),
+        ("s.yaml", "scenarios:\n\t- opening: a", "s.yaml: cannot be read as YAML in line 2"),
+        ("s.yaml", "scenarios:\n\t- opening: a", "indent with spaces: YAML takes no tabs"),
         ("s.csv", "opening,opening\na,b", "has the column 'opening' twice"),
-        ("s.csv", "opening\na,b", "row 1: has 2 cells for 1 columns: put a cell that holds a comma in quotes"),
+        ("s.csv", "opening\na,b", "row 1: has 2 cells for 1 columns: put a cell that holds what separates them in"),
         ("s.csv", "opening,checks\na,{", "s.csv, row 1, column checks: cannot be read as YAML"),
         ("s.csv", "opening,max_turns\na,x", "s.csv, row 1: scenario 'a': max_turns: must be a whole number"),
         ("s.csv", 'opening\n"a', "cannot be read as CSV"),
@@ -241,6 +243,17 @@ def test_an_unreadable_file_is_one_sentence_that_names_it(tmp_path: Path, name: 
     with pytest.raises(InvalidValueError) as caught:
         load_scenarios(written(tmp_path, name, text))
     assert told in str(caught.value)
+
+
+def test_a_spreadsheet_may_separate_its_columns_by_semicolons_or_tabs(tmp_path: Path) -> None:
+    for name, text in (
+        ("a.csv", 'id;opening\nx;"Hi; and bye, Sam"\n'),
+        ("b.csv", "id\topening\nx\tHi; and bye, Sam\n"),
+    ):
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        assert load_scenarios(tmp_path / name)["x"].opening == "Hi; and bye, Sam"
+    with pytest.raises(InvalidValueError, match="is a folder: name a file in it"):
+        load_scenarios(tmp_path)
 
 
 def test_a_missing_or_foreign_or_huge_file_is_refused_before_it_is_read(tmp_path: Path) -> None:
