@@ -57,7 +57,7 @@ def plot_forest(comparison: Comparison, *, ax: Axes | None = None) -> Axes:
 def plot_flips(comparison: Comparison, *, variant: str | None = None, ax: Axes | None = None) -> Axes:
     """Show the success rate of each scenario with the baseline and with a challenger, joined by a line.
 
-    Lines are as thick as there are scenarios that share them; solid ones gained, dashed ones lost.
+    Solid lines gained, dashed ones lost; a number says how many scenarios share a line.
 
     Args:
         variant: The challenger; the one that the verdict is about when absent.
@@ -147,7 +147,8 @@ class _Point(NamedTuple):
     words: str
 
 
-_SLOPE_STYLES = {"gained": ("-", BETTER, "^"), "lost": ("--", WORSE, "v"), "same": (":", NEITHER, "o")}
+_SLOPE_STYLES = {"gained": ("-", BETTER, 0.3), "lost": ("--", WORSE, 0.7), "same": (":", NEITHER, 0.5)}
+"""The line, its colour, and where along it stands how many share it."""
 
 
 def _draw_difference(ax: Axes, contest: Contest, place: int) -> None:
@@ -182,15 +183,21 @@ def _slopes(comparison: Comparison, name: str) -> Counter[_Slope]:
 
 
 def _draw_slope(ax: Axes, slope: _Slope, count: int) -> None:
-    style, colour, _ = _SLOPE_STYLES[slope.direction]
-    ax.plot([0, 1], slope, style, color=colour, linewidth=1.2 + 0.7 * min(count, 12), alpha=0.8, solid_capstyle="round")
+    style, colour, at = _SLOPE_STYLES[slope.direction]
+    ax.plot([0, 1], slope, linestyle=style, color=colour, linewidth=2)
     ax.plot([0, 1], slope, "o", color=colour, markersize=5)
+    if count > 1:
+        height = slope.baseline + at * (slope.other - slope.baseline)
+        ax.annotate(
+            f"{count:,}", (at, height), ha="center", va="center", fontsize=9, color=colour,
+            bbox={"boxstyle": "round,pad=0.25", "facecolor": ax.get_facecolor(), "edgecolor": colour},
+        )  # fmt: skip
 
 
 def _slope_legend(ax: Axes, counts: Counter[str]) -> None:
     for direction, (style, colour, _) in _SLOPE_STYLES.items():
         if counts[direction]:
-            ax.plot([], [], style, color=colour, linewidth=2, label=f"{direction}: {counts[direction]:,}")
+            ax.plot([], [], linestyle=style, color=colour, linewidth=2, label=f"{direction}: {counts[direction]:,}")
     ax.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1.0, 1.0), title="scenarios")
 
 

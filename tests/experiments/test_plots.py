@@ -58,6 +58,10 @@ def test_flips_count_what_was_gained_and_lost() -> None:
     assert "%" in ax.get_ylabel()
     styles = {line.get_linestyle() for line in ax.lines}
     assert {"-", "--", ":"} <= styles
+    assert {line.get_linewidth() for line in ax.lines} == {2.0}
+    numbers = [int(text.get_text()) for text in ax.texts]
+    assert numbers
+    assert min(numbers) > 1
 
 
 def test_flips_are_of_the_challenger_that_the_verdict_is_about() -> None:
