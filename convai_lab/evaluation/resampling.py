@@ -119,7 +119,7 @@ def bootstrap_interval(
         drawn = random.integers(0, len(numbers), size=(stop - start, len(numbers)))
         means[start:stop] = numbers[drawn].mean(axis=1)
     low, high = (float(end) for end in np.quantile(means, [alpha / 2, 1 - alpha / 2]))
-    return (-high, -low) if mirrored else (low, high)
+    return (-high + 0.0, -low + 0.0) if mirrored else (low, high)  # 0.0, and never -0.0
 
 
 def sign_flip_p(differences: Sequence[float], *, seed: int = 0, flips: int = RESAMPLES) -> SignFlip:

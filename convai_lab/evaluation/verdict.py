@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isnan, nan, sqrt
+from math import gcd, isnan, nan, sqrt
 from typing import Literal
 
 from convai_lab.evaluation.paired import PairedDifference
@@ -127,11 +127,16 @@ def _more_scenarios(difference: PairedDifference, target: float, power: float) -
 
 
 def _step(difference: PairedDifference) -> float:
-    """Return by how much a scenario's difference moves at least: 1 / pairs where outcomes are yes or no, else 0."""
-    pairs = [(scenario.difference * scenario.n_pairs, scenario.n_pairs) for scenario in difference.by_scenario]
-    if not difference.is_rate or any(abs(flips - round(flips)) > _ROUNDING for flips, _ in pairs):
+    """Return by how much a scenario's difference moves: 1 / pairs where outcomes are yes or no, else 0.
+
+    More where all trials of a scenario always come out alike, as with offline rules.
+    """
+    flips = [scenario.difference * scenario.n_pairs for scenario in difference.by_scenario]
+    counts = {scenario.n_pairs for scenario in difference.by_scenario}
+    if not difference.is_rate or any(abs(count - round(count)) > _ROUNDING for count in flips):
         return 0.0
-    return 1 / max((count for _, count in pairs), default=1)
+    together = gcd(*map(round, flips)) if len(counts) == 1 else 1
+    return max(1, together) / max(counts, default=1)
 
 
 def _sentence(

@@ -46,14 +46,21 @@ def test_less_may_be_better() -> None:
 def test_a_tie_says_what_could_have_been_seen_and_what_it_would_take() -> None:
     found = difference(4, 3, 33, trials=5)
     tied = verdict(found)
-    detectable = minimum_detectable_difference(found.spread, 40, step=1 / 5)
-    more = scenarios_needed(found.estimate, found.spread, step=1 / 5)
+    detectable = minimum_detectable_difference(found.spread, 40, step=1)
+    more = scenarios_needed(found.estimate, found.spread, step=1)
     assert more is not None
     assert (tied.outcome, tied.minimum_detectable, tied.more_scenarios) == ("tied", detectable, more - 40)
     assert tied.sentence == (
         f"Tied: 40 scenarios × 5 could only have seen {100 * detectable:.0f} points or more; "
         f"seeing 2 points takes about {more - 40:,} more scenarios"
     )
+
+
+def test_the_step_is_that_of_the_trials_unless_all_of_a_scenario_come_out_alike() -> None:
+    before = {f"s{i}": [(seed, 0.0) for seed in range(5)] for i in range(40)}
+    after = {f"s{i}": [(seed, float(seed < i % 3)) for seed in range(5)] for i in range(40)}
+    found = compare_paired(before, after)
+    assert verdict(found).minimum_detectable == minimum_detectable_difference(found.spread, 40, step=1 / 5)
 
 
 def test_seconds_move_in_no_steps() -> None:
