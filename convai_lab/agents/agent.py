@@ -136,6 +136,10 @@ class Agent(PlatformValue):
     stability: float = 0.5
     similarity_boost: float = 0.8
     speed: float = 1.0
+    asr: str | None = None
+    """What hears on the local platform, such as ``openai/whisper-1``: see `convai voices list`; None is embedded."""
+    tts: str | None = None
+    """What speaks there, such as ``elevenlabs`` or ``piper``; None is embedded."""
     asr_keywords: tuple[str, ...] = ()
     expected_phrases: tuple[str, ...] = ()
     input_audio_format: str = "pcm_16000"

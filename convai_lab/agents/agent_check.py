@@ -24,6 +24,8 @@ _PARTS = {
     "platform_settings.auth.allowlist": "allowed_origins",
     "platform_settings.overrides": "allowed_overrides",
     "convai_lab.expected_phrases": "expected_phrases",
+    "convai_lab.asr": "asr",
+    "convai_lab.tts": "tts",
 }
 _OWN_NAMES = {
     "conversation_goal_prompt": "goal",

@@ -15,6 +15,7 @@ from convai_lab.agents.voices import VOICES, voice_name
 from convai_lab.agents.wire_defaults import BUILT_IN_TOOLS
 from convai_lab.errors import InvalidConfigError, Problem
 
+MAX_ENGINE_CHARS = 500
 _VOICES_BY_LOWER = {name.lower(): name for name in VOICES}
 
 
@@ -57,6 +58,14 @@ def _voice(_name: str, value: Any) -> Any:
     if not isinstance(value, str):
         return value
     return _VOICES_BY_LOWER.get(value.strip().lower(), voice_name(value.strip()))
+
+
+def _engine(name: str, value: Any) -> Any:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_ENGINE_CHARS or not value.isprintable():
+        raise _problem(name, f"must be the name of a speech engine, such as offline, got {shown(value)}")
+    return value.strip()
 
 
 def _max_tokens(_name: str, value: Any) -> Any:
@@ -148,6 +157,8 @@ def _data_collection(name: str, value: Any) -> dict[str, DataItem]:
 
 _MAKERS: dict[str, Callable[[str, Any], Any]] = {
     "voice": _voice,
+    "asr": _engine,
+    "tts": _engine,
     "max_tokens": _max_tokens,
     "custom_llm": _optional(_of_class(CustomLLM)),
     "turn": _of_class(TurnTaking),

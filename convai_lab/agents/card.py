@@ -115,6 +115,11 @@ def _llm_text(agent: Agent) -> str:
     return f"{name} ({OFFLINE_NOTE})" if is_offline(agent) else name
 
 
+def _engines(agent: Agent) -> str:
+    spoken, heard = (f" · {what} {name}" if name else "" for what, name in (("by", agent.tts), ("heard by", agent.asr)))
+    return spoken + heard
+
+
 def _facts(agent: Agent) -> list[tuple[str, str | Markup]]:
     facts: list[tuple[str, str | Markup]] = list(_plain_facts(agent))
     if chips := [_tool_label(tool) for tool in agent.tools] + list(agent.tool_ids):
@@ -127,7 +132,7 @@ def _plain_facts(agent: Agent) -> list[tuple[str, str]]:
     """List what the card says in words, leaving out what was never set."""
     voice = "none (text only)" if agent.text_only else agent.voice
     facts = [
-        ("Voice", f"{voice} · {agent.language} · temperature {agent.temperature:g}"),
+        ("Voice", f"{voice}{_engines(agent)} · {agent.language} · temperature {agent.temperature:g}"),
         ("First message", value_text(agent.first_message) if agent.first_message else "none: the user begins"),
     ]
     if agent.custom_llm is not None:

@@ -24,6 +24,7 @@ _DATA = ("platform_settings", "data_collection")
 _ALLOWLIST = ("platform_settings", "auth", "allowlist")
 _OVERRIDES = ("platform_settings", "overrides", "conversation_config_override")
 _PHRASES = ("convai_lab", "expected_phrases")
+_ASR, _TTS = ("convai_lab", "asr"), ("convai_lab", "tts")
 
 
 @dataclass(frozen=True)
@@ -253,6 +254,20 @@ def _write_phrases(body: dict[str, Any], phrases: tuple[str, ...]) -> None:
         put_path(body, _PHRASES, list(phrases))
 
 
+def _engine(path: tuple[str, ...]) -> Part:
+    """Return how the name of a speech engine is kept; one that is not chosen is not written."""
+
+    def read(doc: dict[str, Any]) -> Any:
+        name = take_path(doc, path)
+        return MISSING if name is MISSING or name is None else checked_type(name, str, path)
+
+    def write(body: dict[str, Any], name: str | None) -> None:
+        if name is not None:
+            put_path(body, path, name)
+
+    return Part(read, write, None)
+
+
 PARTS: dict[str, Part] = {
     "tools": Part(_read_tools, _write_tools),
     "knowledge": Part(_read_knowledge, _write_knowledge),
@@ -262,4 +277,6 @@ PARTS: dict[str, Part] = {
     "allowed_origins": Part(_read_origins, _write_origins),
     "allowed_overrides": Part(_read_overrides, _write_overrides),
     "expected_phrases": Part(_read_phrases, _write_phrases),
+    "asr": _engine(_ASR),
+    "tts": _engine(_TTS),
 }

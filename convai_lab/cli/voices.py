@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -113,7 +114,8 @@ def list_voices() -> None:
     for engine in known_engines():
         state = "ready" if engine.is_ready else f"not ready: {engine.problem or engine.install}"
         click.echo(f"  {engine.name:<16} {engine.kind:<5} {engine.what} ({state})")
-    click.echo("\nconvai voices add NAME fetches weights for: " + ", ".join(DOWNLOADS))
+    click.echo("\nAn agent chooses: asr: NAME and tts: NAME in the head of %%agent, or agent.with_changes(tts=NAME)")
+    click.echo("convai voices add NAME fetches weights for: " + ", ".join(DOWNLOADS))
 
 
 @voices.command()
@@ -125,11 +127,34 @@ def add(name: str, yes: bool) -> None:
     folder = settings.home() / "voices" / wanted.engine
     click.echo(f"{wanted.what}\n  size     about {wanted.size_mb} MB\n  licence  {wanted.licence}\n  into     {folder}")
     if not yes:
-        click.confirm("Download it?", abort=True)
+        _ask()
     folder.mkdir(parents=True, exist_ok=True)
     for file in wanted.files:
         background.run(fetch(file, folder, say=click.echo))
-    click.echo(f"Done: use it with convai talk AGENT, or find_asr/find_tts({wanted.engine!r}).")
+    click.echo(f"Done: an agent uses it with {_use_of(wanted.engine)}")
+
+
+def _ask() -> None:
+    """Ask whether to go on; without a terminal somebody has to say so beforehand."""
+    try:
+        agreed = click.confirm("Download it?")
+    except click.Abort:
+        if sys.stdin.isatty():
+            raise
+        click.echo()
+        raise click.UsageError("There is no terminal to ask: give --yes to download without being asked.") from None
+    if not agreed:
+        click.echo("Nothing was downloaded.")
+        click.get_current_context().exit(1)
+
+
+def _use_of(engine: str) -> str:
+    """Return how an agent chooses an engine, and what it still needs."""
+    from convai_lab.providers.speech import known_engines
+
+    info = next(info for info in known_engines() if info.name == engine)
+    missing = "" if info.installed else f"; it still needs: {info.install}"
+    return f"{info.kind}: {engine} in the head of %%agent, or agent.with_changes({info.kind}={engine!r}){missing}"
 
 
 def find_download(name: str) -> Download:

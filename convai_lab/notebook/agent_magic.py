@@ -16,7 +16,7 @@ from convai_lab.notebook.display import Picture, show, silence_once, table, text
 from convai_lab.notebook.magics import SYSTEM_TOOLS
 from convai_lab.notebook.panel_cells import running_sessions
 
-DIRECT_OPTIONS = ("llm", "voice", "temperature", "max_tokens", "language", "first_message", "text_only")
+DIRECT_OPTIONS = ("llm", "voice", "asr", "tts", "temperature", "max_tokens", "language", "first_message", "text_only")
 """Options that are fields of `Agent` under the same name."""
 
 

@@ -50,6 +50,8 @@ AGENT = Magic(
     options=(
         Option("--llm", "the model: offline, gpt-4o-mini, claude-haiku-4-5, ollama/llama3.2, ...", choices=MODELS),
         Option("--voice", "a voice by name or id", choices=VOICES),
+        Option("--asr", "what hears it: offline, openai/whisper-1, elevenlabs, ... (see: convai voices list)"),
+        Option("--tts", "what speaks for it: offline, elevenlabs, piper, ... (see: convai voices list)"),
         Option("--temperature", "from 0 to 1 (some models take more)", convert=float),
         Option("--max-tokens", "longest reply, in tokens", convert=int),
         Option("--language", "a language code such as en"),

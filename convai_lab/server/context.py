@@ -46,7 +46,7 @@ def find_engines(agent: Agent, *, clock: Clock) -> SpeechEngines:
     """Return the speech engines of an agent; what they need is loaded when the first voice is."""
     from convai_lab.providers.speech import default_engines
 
-    return default_engines(agent, clock=clock)
+    return default_engines(agent, clock=clock, asr=agent.asr, tts=agent.tts)
 
 
 @dataclass(frozen=True, kw_only=True)

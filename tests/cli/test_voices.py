@@ -70,7 +70,14 @@ def test_size_and_licence_are_said_before_anything_is_fetched() -> None:
     assert said.exit_code == 1
     assert "about 64 MB" in said.output
     assert "GPL-3.0" in said.output
+    assert "Nothing was downloaded." in said.output
     assert not (settings.home() / "voices").exists()
+
+
+def test_without_a_terminal_it_says_how_to_agree_beforehand() -> None:
+    said = CliRunner().invoke(add, ["piper"], input="")
+    assert said.exit_code == 2
+    assert "give --yes to download without being asked" in said.output
 
 
 def test_an_unknown_name_lists_what_there_is() -> None:
@@ -83,3 +90,4 @@ def test_the_list_names_voices_and_engines() -> None:
     assert "George" in said
     assert "pocketsphinx" in said
     assert all(name in said for name in DOWNLOADS)
+    assert "asr: NAME and tts: NAME in the head of %%agent" in said
