@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 import httpx
@@ -13,6 +12,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from convai_lab.http.failures import AIOHTTP_ERRORS, as_httpx_error
 
 PIECE_BYTES = 16 * 1024
+FAILURES = (*AIOHTTP_ERRORS, RuntimeError)
+"""What reading may raise; a RuntimeError is what aiohttp says when the client is closed meanwhile."""
 
 
 class ResponseBody(httpx.AsyncByteStream):
@@ -34,9 +35,15 @@ class ResponseBody(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         """Yield pieces as they arrive."""
-        with self._failing():
-            async for piece in self._answer.content.iter_chunked(PIECE_BYTES):
-                yield piece
+        pieces = self._answer.content.iter_chunked(PIECE_BYTES)
+        while True:
+            try:
+                piece = await anext(pieces, b"")
+            except FAILURES as error:
+                raise as_httpx_error(error, self._request) from error
+            if not piece:
+                return
+            yield piece
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -61,13 +68,17 @@ class ResponseBody(httpx.AsyncByteStream):
 
     def ready(self) -> bytes:
         """Return what has come, without waiting; b"" when there is nothing."""
-        with self._failing():
+        try:
             return self._answer.content.read_nowait()
+        except FAILURES as error:
+            raise as_httpx_error(error, self._request) from error
 
     async def read(self) -> bytes:
         """Wait for more, and return it; b"" at the end."""
-        with self._failing():
+        try:
             return await self._answer.content.readany()
+        except FAILURES as error:
+            raise as_httpx_error(error, self._request) from error
 
     def as_response(self) -> httpx.Response:
         """Return the answer as httpx's own."""
@@ -90,16 +101,6 @@ class ResponseBody(httpx.AsyncByteStream):
             self._answer.release()
         else:
             self._answer.close()  # what is left unread would be taken for the answer to the next request
-
-    @contextlib.contextmanager
-    def _failing(self) -> Iterator[None]:
-        """Turn what aiohttp raises into httpx's exceptions."""
-        try:
-            yield
-        except AIOHTTP_ERRORS as error:
-            raise as_httpx_error(error, self._request) from error
-        except RuntimeError as error:  # what aiohttp says when the client is closed meanwhile
-            raise httpx.ReadError(str(error), request=self._request) from error
 
     def _pass_on_error(self, closed: asyncio.Future[None] | None = None) -> None:
         if closed is not None:

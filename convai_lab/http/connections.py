@@ -7,12 +7,14 @@ when the pool is closed. Here they are httpx's two time-outs, and its exceptions
 from __future__ import annotations
 
 import asyncio
+import functools
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 import aiohttp
 import aiohttp.abc
 import httpx
+from aiohttp.client_proto import ResponseHandler
 
 KEEPALIVE_SECS = 60.0
 DNS_CACHE_SECS = 10
@@ -36,11 +38,24 @@ current_limits: ContextVar[TimeLimits] = ContextVar("current_limits", default=Ti
 """The limits of the request that this task is making."""
 
 
+class Handler(ResponseHandler):
+    """Handles one connection, and goes on reading only where it had stopped.
+
+    aiohttp tells it to go on after every chunk that is read, and it would look for more in the parser each time: for a
+    streamed answer that is as much work as reading it.
+    """
+
+    def resume_reading(self, *args: Any, **options: Any) -> None:
+        """Go on reading after `pause_reading`."""
+        if self._reading_paused:
+            super().resume_reading(*args, **options)
+
+
 class Connections(aiohttp.TCPConnector):
     """A pool of connections that tells waiting and connecting apart.
 
     It overrides two methods that aiohttp calls at the right moments; the tests of the two time-outs notice if a
-    later aiohttp does not.
+    later aiohttp does not. What handles each connection is ours too.
     """
 
     def __init__(self, *, max_connections: int, resolver: aiohttp.abc.AbstractResolver | None) -> None:
@@ -51,6 +66,7 @@ class Connections(aiohttp.TCPConnector):
             use_dns_cache=resolver is None,
             ttl_dns_cache=DNS_CACHE_SECS,
         )
+        self._factory = functools.partial(Handler, loop=self._loop)  # type: ignore[assignment] # one is the other
 
     async def _wait_for_available_connection(self, *args: Any) -> None:
         try:
