@@ -31,13 +31,12 @@ from convai_lab.providers.models import model_names
 from convai_lab.providers.refusal import Asker, Refused, refusal, stream_refusal
 from convai_lab.providers.retry import RetryPolicy, with_retries
 from convai_lab.providers.streaming import (
+    Events,
     Reading,
     decode_whole,
     drain,
     parse_object,
     parse_together,
-    read_events,
-    read_pieces,
     read_text,
     read_whole,
     vendor_errors,
@@ -55,6 +54,7 @@ TAIL_SECS = 2.0
 ERROR_BODY_SECS = 5.0
 LONGEST_ERROR_BODY_BYTES = 1 << 16
 
+_compact = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 _REFUSED_WORDS = re.compile(
     r"unsupported|not supported|does not support|deprecated|unrecognized|unknown|unexpected|not permitted|not allowed"
     r"|extra inputs|invalid (?:parameter|argument|field)",
@@ -209,20 +209,19 @@ class HttpLLM(ABC):
             self.provider, self.model, self._clock, lambda: TAIL_SECS if reader.is_complete else IDLE_SECS
         )
         if "json" in answer.content_type:
-            whole = decode_whole(await read_whole(read_pieces(answer, reading)))
+            whole = decode_whole(await read_whole(answer, reading))
             yield [data for data in whole if data.strip() not in ("", END_MARK)]
             return
-        is_empty = True
-        async with contextlib.aclosing(read_events(answer, reading)) as batches:
-            with self._lenient_end(reader):
-                async for events in batches:
-                    is_empty, found = False, [event.data.strip() for event in events]
-                    ends = END_MARK in found
-                    yield [data for data in (found[: found.index(END_MARK)] if ends else found) if data]
-                    reader.is_complete = reader.is_complete or ends
-                    if ends or reader.is_done:
-                        await drain(answer, batches, self._clock)
-                        break
+        is_empty, events = True, Events(answer, reading)
+        with self._lenient_end(reader):
+            while together := await events.next():
+                is_empty, found = False, [event.data.strip() for event in together]
+                ends = END_MARK in found
+                yield [data for data in (found[: found.index(END_MARK)] if ends else found) if data]
+                reader.is_complete = reader.is_complete or ends
+                if ends or reader.is_done:
+                    await drain(answer, events, self._clock)
+                    break
         if is_empty:
             kind = scrub(answer.content_type or "without a content type")[:80]
             raise ProviderStreamError(f"sent an empty answer ({kind})", provider=self.provider, model=self.model)
@@ -267,7 +266,7 @@ class HttpLLM(ABC):
 
     def _encoded(self, request: ChatRequest) -> bytes:
         try:
-            text = json.dumps(self._body(request), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+            text = _compact(self._body(request))
         except (TypeError, ValueError, RecursionError) as error:
             raise ProviderRequestError(
                 f"the request cannot be written as JSON ({error}); look at the tools' parameters and extra_body",

@@ -11,7 +11,7 @@ import httpx
 
 from convai_lab.clock import Clock
 from convai_lab.errors import ProviderRequestError, ProviderStreamError
-from convai_lab.http import retry_after_secs
+from convai_lab.http import HttpxAnswer, retry_after_secs
 from convai_lab.providers.http_llm import ERROR_BODY_SECS, LONGEST_ERROR_BODY_BYTES, endpoint, sendable_key
 from convai_lab.providers.refusal import Asker, Refused, refusal
 from convai_lab.providers.retry import RetryPolicy, with_retries
@@ -107,7 +107,7 @@ class SpeechVendor:
 
         async def read() -> AsyncGenerator[dict[str, Any], None]:
             async with self.open(call) as response:
-                whole = await read_whole(read_chunks(response, self.reading(call.model)))
+                whole = await read_whole(HttpxAnswer(response), self.reading(call.model))
                 yield parse_object(whole, provider=self.name, model=call.model)
 
         async with contextlib.aclosing(self.ask(read)) as answers:

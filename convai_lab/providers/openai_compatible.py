@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -113,8 +114,7 @@ class OpenAICompatibleLLM(HttpLLM):
     def _limit_name(self, reasons: bool) -> str:
         """Return what the limit of tokens is called: the newer name where we know that it is understood."""
         newer, older = "max_completion_tokens", "max_tokens"
-        at_openai = (urlsplit(self._url()).hostname or "").endswith("openai.com")
-        first, second = (newer, older) if reasons or at_openai else (older, newer)
+        first, second = (newer, older) if reasons or _is_openai(self._url()) else (older, newer)
         return second if first in self._refused else first
 
 
@@ -146,9 +146,10 @@ class ChunkReader:
         if isinstance(usage := event.get("usage"), dict):
             self._usage = read_usage(usage)
         said: list[LLMEvent] = []
-        for choice in _dicts(event.get("choices")):
-            if choice.get("index") in (None, 0):
-                said += self._choice(choice)
+        choices = event.get("choices")
+        for choice in choices if isinstance(choices, list) else ():
+            if isinstance(choice, dict) and choice.get("index") in (None, 0):
+                self._choice(choice, said)
         return said
 
     def finish(self) -> Iterator[LLMEvent]:
@@ -166,20 +167,22 @@ class ChunkReader:
             reason = "tool_calls"
         yield Done(reason, self._served or self._model, self._usage)
 
-    def _choice(self, choice: Mapping[str, Any]) -> list[LLMEvent]:
-        said: list[LLMEvent] = []
+    def _choice(self, choice: Mapping[str, Any], said: list[LLMEvent]) -> None:
+        """Take one choice, and add what it says to `said`."""
         delta = choice.get("delta") or choice.get("message")
         if isinstance(delta, dict):
             self._anything = True
-            for piece in (_text(delta.get("content")), delta.get("refusal")):
-                if piece and (text := self._text.take(piece)):
-                    said.append(TextDelta(text))
+            if (content := delta.get("content")) and (
+                text := self._text.take(content if isinstance(content, str) else _text(content))
+            ):
+                said.append(TextDelta(text))
+            if (refusal := delta.get("refusal")) and (text := self._text.take(refusal)):
+                said.append(TextDelta(text))
             if parts := delta.get("tool_calls"):
                 for part in _dicts(parts):
                     self._tool_call(part)
         if isinstance(reason := choice.get("finish_reason"), str) and reason:
             self._reason, self.is_complete = reason, True
-        return said
 
     def _tool_call(self, part: Mapping[str, Any]) -> None:
         function = part.get("function") if isinstance(part.get("function"), dict) else {}
@@ -212,6 +215,11 @@ def read_usage(usage: Mapping[str, Any]) -> Usage:
         cache_write=count(given.get("cache_write_tokens")) if isinstance(given, dict) else None,
         reasoning=count(made.get("reasoning_tokens")) if isinstance(made, dict) else None,
     )
+
+
+@functools.lru_cache(maxsize=64)
+def _is_openai(url: str) -> bool:
+    return (urlsplit(url).hostname or "").endswith("openai.com")
 
 
 def _message(message: ChatMessage, names: ToolNames) -> dict[str, Any]:

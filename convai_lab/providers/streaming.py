@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import httpx
@@ -90,12 +90,11 @@ class EventDecoder:
             or b"\r" in chunk
         ):
             return None
-        blocks = chunk[:-2].split(b"\n\n")
-        if len(chunk) > self._limit or chunk.count(b"\n") != 2 * len(blocks):
+        lines = chunk.count(b"\n")
+        if len(chunk) > self._limit or not chunk.startswith(b"data: ") or lines != 2 * chunk.count(b"\n\ndata: ") + 2:
             return None
-        if not all(block.startswith(b"data: ") for block in blocks):
-            return None
-        return [ServerEvent("", block[6:].decode("utf-8", "replace")) for block in blocks]
+        data = chunk[6:-2].decode("utf-8", "replace").split("\n\ndata: ")
+        return [ServerEvent("", text) for text in data]
 
     def _without_mark(self, chunk: bytes) -> bytes:
         """Drop a byte order mark at the very start, which may itself arrive in pieces."""
@@ -182,37 +181,39 @@ def vendor_errors(provider: str, model: str, *, answering: bool = False) -> Iter
         ) from None
 
 
-async def read_events(answer: Answer, reading: Reading) -> AsyncGenerator[list[ServerEvent], None]:
-    """Yield the server-sent events of an answer as they arrive, those that arrive together at once.
+class Events:
+    """The server-sent events of an answer as they arrive."""
 
-    Raises:
-        ProviderStreamError: The answer was cut off or is too large.
-        ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
-    """
-    decoder = EventDecoder()
-    async with contextlib.aclosing(read_pieces(answer, reading)) as pieces:
-        async for piece in pieces:
+    def __init__(self, answer: Answer, reading: Reading) -> None:
+        self._pieces, self._decoder, self._reading = Pieces(answer, reading), EventDecoder(), reading
+
+    async def next(self) -> list[ServerEvent]:
+        """Return the next events, those that arrive together at once; none at the end.
+
+        Raises:
+            ProviderStreamError: The answer was cut off or is too large.
+            ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
+        """
+        while piece := await self._pieces.next():
             try:
-                events = decoder.feed(piece)
+                events = self._decoder.feed(piece)
             except EventTooLarge:
-                raise _too_large(reading) from None
+                raise _too_large(self._reading) from None
             if events:
-                yield events
-    if events := decoder.finish():
-        yield events
+                return events
+        return self._decoder.finish()
 
 
-async def read_whole(pieces: AsyncGenerator[bytes, None]) -> str:
+async def read_whole(answer: Answer, reading: Reading) -> str:
     """Return a whole body as text, for a server that does not stream.
 
     Raises:
         ProviderStreamError: The answer was cut off or is too large.
         ProviderTimeoutError: It stopped coming.
     """
-    body = bytearray()
-    async with contextlib.aclosing(pieces):
-        async for piece in pieces:
-            body += piece
+    body, pieces = bytearray(), Pieces(answer, reading)
+    while piece := await pieces.next():
+        body += piece
     return body.decode("utf-8-sig", "replace")
 
 
@@ -225,31 +226,38 @@ def decode_whole(text: str) -> list[str]:
 
 
 async def read_chunks(response: httpx.Response, reading: Reading) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of a response as they arrive; as `read_pieces`."""
-    async with contextlib.aclosing(read_pieces(HttpxAnswer(response), reading)) as pieces:
-        async for piece in pieces:
-            yield piece
-
-
-async def read_pieces(answer: Answer, reading: Reading) -> AsyncGenerator[bytes, None]:
-    """Yield the bytes of an answer as they arrive.
-
-    Raises:
-        ProviderStreamError: The answer was cut off or is too large.
-        ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
-    """
-    size = 0
-    while not answer.is_over:
-        with vendor_errors(reading.provider, reading.model, answering=True):
-            if not (piece := answer.ready()):
-                async with reading.clock.timeout(reading.idle_secs()):
-                    piece = await answer.read()
-        if not piece:
-            return
-        size += len(piece)
-        if size > LONGEST_ANSWER_BYTES:
-            raise _too_large(reading)
+    """Yield the bytes of a response as they arrive; as `Pieces`."""
+    pieces = Pieces(HttpxAnswer(response), reading)
+    while piece := await pieces.next():
         yield piece
+
+
+class Pieces:
+    """The bytes of an answer as they arrive."""
+
+    __slots__ = ("_answer", "_reading", "_size")
+
+    def __init__(self, answer: Answer, reading: Reading) -> None:
+        self._answer, self._reading, self._size = answer, reading, 0
+
+    async def next(self) -> bytes:
+        """Return the next bytes; b"" at the end.
+
+        Raises:
+            ProviderStreamError: The answer was cut off or is too large.
+            ProviderTimeoutError: Nothing came for `reading.idle_secs()` seconds.
+        """
+        if self._answer.is_over:
+            return b""
+        reading = self._reading
+        with vendor_errors(reading.provider, reading.model, answering=True):
+            if not (piece := self._answer.ready()):
+                async with reading.clock.timeout(reading.idle_secs()):
+                    piece = await self._answer.read()
+        self._size += len(piece)
+        if self._size > LONGEST_ANSWER_BYTES:
+            raise _too_large(reading)
+        return piece
 
 
 def _too_large(reading: Reading) -> ProviderStreamError:
@@ -261,13 +269,13 @@ def _too_large(reading: Reading) -> ProviderStreamError:
     )
 
 
-async def drain(answer: Answer, events: AsyncIterator[object], clock: Clock) -> None:
+async def drain(answer: Answer, events: Events, clock: Clock) -> None:
     """Read to the end of the body, so that the connection can be used again; give up soon and quietly."""
     if answer.is_over:
         return
     with contextlib.suppress(TimeoutError, ProviderError):
         async with clock.timeout(DRAIN_SECS):
-            async for _ in events:
+            while await events.next():
                 pass
 
 
