@@ -43,6 +43,7 @@ from convai_lab.experiments.variant import make_variants
 from convai_lab.simulation.scenario import ScenarioSet, load_scenarios
 
 if TYPE_CHECKING:
+    from convai_lab.evaluation.checks import Check
     from convai_lab.providers.cassette import Cassette
     from convai_lab.workspace.workspace import Workspace
 
@@ -102,6 +103,7 @@ class Undertaking:
     journal: Journal
     ledger: Ledger
     cassette: Cassette | None = None
+    checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def estimate(self) -> Estimate:
@@ -158,6 +160,7 @@ class Undertaking:
                 tool_threads=tools,
                 world_threads=worlds,
                 remote=_remote(request.workspace),
+                checks=self.checks,
             )
             async with make_hold(request.executor, holder, self.lineup, seed=request.seed) as hold:
                 runner = Runner(
@@ -218,6 +221,9 @@ class Undertaking:
         return [f"{done:,} of {len(self.planned):,} trials are done: {how}"]
 
     def _expect(self) -> None:
+        """Reckon what the trials will cost, where there is a limit to keep to."""
+        if self.request.max_cost is None:
+            return
         counts = Counter(trial.variant.name for trial in self.planned if trial.key not in self.ledger.done)
         estimate, helpers = self.estimate(), 0.0
         per_trial: dict[str, float] = {}
@@ -276,6 +282,7 @@ async def undertake(request: Request) -> Undertaking:
         journal=journal,
         ledger=Ledger(planned, Spending(request.max_cost), done),
         cassette=cassette,
+        checks=checker.checks,
         notes=notes,
     )
 

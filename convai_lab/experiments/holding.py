@@ -70,7 +70,8 @@ class Holder:
     cassette: Cassette | None = None
     variants: Mapping[str, Variant] = field(default_factory=dict)
     """The variants by name, where trials come by the names alone: on a cluster."""
-    _checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
+    checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
+    """The checks of the scenarios that were read already, by the scenario's key."""
 
     async def hold(self, planned: PlannedTrial) -> TrialResult:
         """Hold one trial and grade it.
@@ -201,8 +202,8 @@ class Holder:
 
     def checks_of(self, scenario: Scenario) -> tuple[Check, ...]:
         """Return the checks of a scenario, read once."""
-        if (found := self._checks.get(scenario.key)) is None:
-            found = self._checks[scenario.key] = parse_checks(scenario.checks, f"scenario {scenario.id}")
+        if (found := self.checks.get(scenario.key)) is None:
+            found = self.checks[scenario.key] = parse_checks(scenario.checks, f"scenario {scenario.id}")
         return found
 
 

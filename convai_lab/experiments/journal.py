@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ SHORT_BYTES = 4000
 BETWEEN = "\x00"
 """Stands between texts of JSON, and never in one."""
 NO_STATE = "{}"
+_compact = json.JSONEncoder(separators=(",", ":")).encode
 FOLDER = "journals"
 DEFAULT_NAME = "comparisons"
 SUFFIX = ".sqlite3"
@@ -127,9 +128,13 @@ class Journal:
         Raises:
             StorageError: It could not be written.
         """
+        return await asyncio.shield(self.begin_adding(result))
+
+    def begin_adding(self, result: TrialResult, then: Then | None = None) -> asyncio.Future[TrialResult]:
+        """Do what `add` does without waiting; `then` hears what is kept, before the future is done."""
         if self._writing is None:
             self._writing = _Writing(self._db)
-        return await self._writing.add(result)
+        return self._writing.add(result, then)
 
     async def close(self) -> None:
         """Write what is waiting."""
@@ -137,6 +142,30 @@ class Journal:
             await self._writing.close()
             self._writing = None
         self._db.close()
+
+
+Then = Callable[[TrialResult], None]
+
+
+class _Waiting(NamedTuple):
+    """A trial that is to be written, and who waits for that."""
+
+    result: TrialResult
+    written: asyncio.Future[TrialResult]
+    then: Then | None
+
+    def succeed(self, kept: TrialResult) -> None:
+        try:
+            if self.then is not None:
+                self.then(kept)
+        except Exception as error:  # whoever waits for the trial gets it
+            self.fail(error)
+        if not self.written.done():
+            self.written.set_result(kept)
+
+    def fail(self, error: Exception) -> None:
+        if not self.written.done():
+            self.written.set_exception(error)
 
 
 class _Row(NamedTuple):
@@ -152,16 +181,16 @@ class _Writing:
 
     def __init__(self, db: Database) -> None:
         self._db = db
-        self._waiting: list[tuple[TrialResult, asyncio.Future[TrialResult]]] = []
+        self._waiting: list[_Waiting] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="convai-journal")
         self._task: asyncio.Task[None] | None = None
 
-    async def add(self, result: TrialResult) -> TrialResult:
+    def add(self, result: TrialResult, then: Then | None) -> asyncio.Future[TrialResult]:
         written: asyncio.Future[TrialResult] = asyncio.get_running_loop().create_future()
-        self._waiting.append((result, written))
+        self._waiting.append(_Waiting(result, written, then))
         if self._task is None:
             self._task = asyncio.create_task(self._soon())
-        return await asyncio.shield(written)
+        return written
 
     async def close(self) -> None:
         while self._task is not None:
@@ -178,18 +207,16 @@ class _Writing:
         finally:
             self._task = None
 
-    async def _write(self, group: Sequence[tuple[TrialResult, asyncio.Future[TrialResult]]]) -> None:
+    async def _write(self, group: Sequence[_Waiting]) -> None:
         try:
             loop = asyncio.get_running_loop()
-            kept = await loop.run_in_executor(self._thread, self._commit, [result for result, _ in group])
+            kept = await loop.run_in_executor(self._thread, self._commit, [waiting.result for waiting in group])
         except Exception as error:  # whoever waits for the trial gets it
-            for _, written in group:
-                if not written.done():
-                    written.set_exception(error)
+            for waiting in group:
+                waiting.fail(error)
             return
-        for (_, written), result in zip(group, kept, strict=True):
-            if not written.done():
-                written.set_result(result)
+        for waiting, result in zip(group, kept, strict=True):
+            waiting.succeed(result)
 
     def _commit(self, results: Sequence[TrialResult]) -> list[TrialResult]:
         """Write a group in one transaction; return what is kept: what others had written first, else ours."""
@@ -208,7 +235,7 @@ class _Writing:
 
 def _rows(results: Sequence[TrialResult]) -> list[_Row]:
     """Return trials as they are written; secrets are looked for in all of them at once, which is most of the work."""
-    texts = [json.dumps(result.to_dict(), separators=(",", ":")) for result in results]
+    texts = [_compact(result.to_dict()) for result in results]
     texts += [_conversation_text(result) for result in results]
     texts += [json.dumps(result.state, default=str) if result.state else NO_STATE for result in results]
     clean, count = settings.scrub(BETWEEN.join(texts)).split(BETWEEN), len(results)

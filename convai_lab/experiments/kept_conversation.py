@@ -29,7 +29,7 @@ _DEFAULTS: Mapping[type, Mapping[str, Any]] = {kind: {f.name: _default(f) for f 
 
 def written(conversation: Conversation) -> str:
     """Return a conversation as compact JSON."""
-    return json.dumps(conversation, default=_plain, separators=(",", ":"))
+    return _encode(conversation)
 
 
 def read(text: str | bytes) -> Conversation:
@@ -59,6 +59,9 @@ def _plain(value: Any) -> Any:
         for name, held in vars(value).items()
         if held is not (default := defaults.get(name, held)) and held != default
     }
+
+
+_encode = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
 
 
 def _turn(doc: dict[str, Any]) -> Turn:

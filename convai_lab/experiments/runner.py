@@ -134,22 +134,22 @@ class Runner:
 
         The next one begins while the last is being written, unless what came of the last may end the run.
         """
-        writing: asyncio.Task[None] | None = None
+        writing: asyncio.Future[TrialResult] | None = None
         try:
             for trial in queue:
                 if self.ledger.stopped is not None or not await self._affordable(trial):
                     return
                 result = await self._held(trial)
                 if writing is not None:
-                    await writing
+                    await asyncio.shield(writing)
                 if result is None:
                     return
-                writing = asyncio.create_task(self._keep(result))
+                writing = self.journal.begin_adding(result, self._count)
                 if self.is_over is not None:
-                    await writing
+                    await asyncio.shield(writing)
         finally:
             if writing is not None:
-                await writing
+                await asyncio.shield(writing)
 
     async def _held(self, trial: PlannedTrial) -> TrialResult | None:
         """Hold a trial; None when nothing more may be spent."""
@@ -173,8 +173,8 @@ class Runner:
             self.ledger.stopped = "max_cost"
         return answer
 
-    async def _keep(self, result: TrialResult) -> None:
-        kept = await self.journal.add(result)
+    def _count(self, kept: TrialResult) -> None:
+        """Count a trial, now that it is on disk."""
         ledger = self.ledger
         ledger.done[kept.key] = kept
         ledger.fresh += 1

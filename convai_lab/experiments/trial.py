@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from convai_lab.conversations.conversation import Conversation, CriterionResult
@@ -101,11 +101,16 @@ class TrialResult:
 
     def light(self) -> TrialResult:
         """Return it without what stays in the journal: its conversation, and what the tools left."""
-        return self if self.conversation is None else replace(self, conversation=None, state=None)
+        return self if self.conversation is None else self.with_changes(conversation=None, state=None)
 
     def with_changes(self, **changes: Any) -> TrialResult:
         """Return a copy with some fields changed."""
-        return replace(self, **changes)
+        if unknown := changes.keys() - set(_FIELDS):
+            raise TypeError(f"a trial has no field {', '.join(sorted(unknown))}")
+        copy = object.__new__(TrialResult)
+        for name in _FIELDS:  # a third of the time that `dataclasses.replace` takes
+            object.__setattr__(copy, name, changes[name] if name in changes else getattr(self, name))
+        return copy
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain JSON values, without what is kept elsewhere or only this run knows: see `_APART`."""
@@ -139,6 +144,7 @@ class TrialResult:
 
 _TIMES = ("ttft_ms", "reply_ms", "voice_to_voice_ms")
 _APART = ("checks", "criteria", "faults", "conversation", "state", "talk", "is_cached")
+_FIELDS = tuple(f.name for f in fields(TrialResult))
 _PLAIN = tuple(f.name for f in fields(TrialResult) if f.name not in _APART)
 
 

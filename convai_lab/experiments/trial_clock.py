@@ -60,11 +60,12 @@ TRIAL_CLOCK: ContextVar[TrialClock | None] = ContextVar("TRIAL_CLOCK", default=N
 class _TimeLimit:
     """A time-out on a clock that may stand still; otherwise as `asyncio.timeout`."""
 
-    __slots__ = ("_cancelling", "_clock", "_deadline", "_fired", "_task", "_timer", "_watch")
+    __slots__ = ("_cancelling", "_clock", "_deadline", "_fired", "_is_short", "_task", "_timer", "_watch")
 
     def __init__(self, clock: TrialClock, watch: _Watch, secs: float | None) -> None:
         self._clock, self._watch = clock, watch
         self._deadline = float("inf") if secs is None else clock.now() + secs
+        self._is_short = secs is not None and secs < SHORT_SECS
         self._fired = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -72,7 +73,7 @@ class _TimeLimit:
         task = asyncio.current_task()
         assert task is not None
         self._task, self._cancelling = task, task.cancelling()
-        if self._deadline - self._clock.now() < SHORT_SECS:
+        if self._is_short:
             self._timed()
         else:
             self._watch.add(self)

@@ -103,8 +103,7 @@ class Scenario:
 
     def _hash(self, *, without: tuple[str, ...]) -> str:
         told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
-        canonical = json.dumps(told, sort_keys=True, ensure_ascii=True, default=_told)
-        return hashlib.sha256(canonical.encode()).hexdigest()[:KEY_DIGITS]
+        return hashlib.sha256(_canonical(told).encode()).hexdigest()[:KEY_DIGITS]
 
 
 @dataclass(frozen=True)
@@ -155,3 +154,6 @@ def load_scenarios(source: Any) -> ScenarioSet:
 
 def _told(value: Any) -> Any:
     return asdict(value) if isinstance(value, Mock | Persona | Turn) else str(value)
+
+
+_canonical = json.JSONEncoder(sort_keys=True, default=_told).encode

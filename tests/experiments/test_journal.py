@@ -89,6 +89,24 @@ async def test_a_trial_that_others_broke_is_tried_again_and_replaced(journal: Jo
     assert journal.find(["k"])["k"].success is True
 
 
+async def test_who_counts_hears_what_is_kept_before_the_one_who_waits_goes_on(journal: Journal) -> None:
+    heard: list[TrialResult] = []
+    kept = await journal.begin_adding(result(), heard.append)
+    assert heard == [kept]
+    assert journal.find(["k"]) == {"k": kept}
+
+
+async def test_what_goes_wrong_in_counting_is_raised_where_the_trial_is_waited_for(journal: Journal) -> None:
+    def count(_: TrialResult) -> None:
+        raise ValueError("cannot count")
+
+    written, other = journal.begin_adding(result(), count), journal.begin_adding(result("k2"))
+    with pytest.raises(ValueError, match="cannot count"):
+        await written
+    assert (await other).key == "k2"
+    assert len(journal.find(["k", "k2"])) == 2
+
+
 async def test_thousands_are_written_together(journal: Journal) -> None:
     kept = await asyncio.gather(*(journal.add(result(f"k{number}")) for number in range(2000)))
     assert len(kept) == 2000
