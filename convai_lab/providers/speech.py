@@ -252,7 +252,7 @@ def _vendor(engine: Engine, clock: Clock | None) -> Any:
         raise MissingKeyError(
             error.variable,
             needed_for=f"the {WORDS[engine.kind]} {engine.name}",
-            instead="use the embedded engines (offline)",
+            instead=f"use the embedded one ({engine.kind}: offline)",
         ) from None
     return _way(vendor, base_url, clock=clock, api_key=key)
 

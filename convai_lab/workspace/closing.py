@@ -33,7 +33,8 @@ def failure_in(frame: Mapping[str, Any], *, model: str = "") -> ConvaiLabError |
     kind = event.get("error_type")
     if kind == "missing_key" and isinstance(variable := details.get("variable"), str):
         needed_for = _before(said, f" needs {variable}") or (f"the model {model}" if model else "the agent's model")
-        return MissingKeyError(variable[:200], needed_for=needed_for)
+        otherwise = _before(said.partition("the keyring, or ")[2], " to go on")
+        return MissingKeyError(variable[:200], needed_for=needed_for, instead=otherwise or "use --llm offline")
     if kind == "missing_dynamic_variable" and (names := _strings(details.get("names"))):
         return MissingVariableError(names, where=_before(said, " uses {{") or "the agent")
     if kind == "model_not_found":

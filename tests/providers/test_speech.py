@@ -109,7 +109,7 @@ def test_an_address_that_must_not_be_called_is_refused() -> None:
 @pytest.mark.parametrize("name", ["elevenlabs", "openai/whisper-1"])
 def test_a_missing_key_is_named_with_the_way_to_go_on(name: str) -> None:
     variable = "ELEVENLABS_API_KEY" if name == "elevenlabs" else "OPENAI_API_KEY"
-    with pytest.raises(MissingKeyError, match=rf"{variable}.*embedded engines") as raised:
+    with pytest.raises(MissingKeyError, match=rf"{variable}.*use the embedded one \(asr: offline\)") as raised:
         find_asr(name, clock=CLOCK)
     assert raised.value.variable == variable
     with pytest.raises(MissingKeyError):

@@ -288,6 +288,13 @@ def test_a_missing_key_names_the_variable() -> None:
     assert raised.value.variable == "OPENAI_API_KEY"
 
 
+def test_a_missing_key_of_a_voice_says_how_to_go_on_without() -> None:
+    said = str(MissingKeyError("OPENAI_API_KEY", needed_for="the voice", instead="use the embedded one (tts: offline)"))
+    with pytest.raises(MissingKeyError) as raised:
+        Scene(answering(error("missing_key", said, variable="OPENAI_API_KEY"), Closed(1002, "..."))).play("one")
+    assert str(raised.value) == said
+
+
 def test_missing_variables_are_named_before_the_conversation_even_starts() -> None:
     async def answer(socket: MemorySocket, frame: Frame) -> None:
         socket.tell(error("missing_dynamic_variable", "the first message uses {{name}}", names=["name"]))
