@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, replace
@@ -196,6 +197,13 @@ class Agent(PlatformValue):
         with checking_only(frozenset(changes)):
             changed = replace(self, **changes)
         return with_absent_fields(changed, self._absent)
+
+    @functools.cached_property
+    def prompt_hash(self) -> str:
+        """12 hex digits that change when what the model sees changes: prompt, tools, knowledge, first message."""
+        from convai_lab.agents.prompt import prompt_hash
+
+        return prompt_hash(self)
 
     def diff(self, before: Agent) -> list[Change]:
         """List the fields that changed from `before` to this agent, in the order of the fields."""

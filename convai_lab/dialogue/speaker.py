@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.prompt import prompt_hash
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.dialogue.history import DEFAULT_CONTEXT_TOKENS, groups_of, round_messages, trimmed
 from convai_lab.dialogue.reply import Round
@@ -34,13 +32,9 @@ class Speaker:
         return {
             "agent_id": self.agent.id or conversation.agent_id,
             "agent_version": self.agent.version,
-            "prompt_hash": self._prompt_hash,
+            "prompt_hash": self.agent.prompt_hash,
             "voice": None if conversation.channel == "text" else self.agent.voice,
         }
-
-    @cached_property
-    def _prompt_hash(self) -> str:
-        return prompt_hash(self.agent)
 
     @property
     def model_asked_for(self) -> str:

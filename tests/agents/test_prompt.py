@@ -113,3 +113,10 @@ def test_the_hash_changes_with_what_the_model_sees_and_with_nothing_else() -> No
         agent.with_changes(knowledge=[Knowledge(name="k", text="t")]),
     ]
     assert len({first, *map(prompt_hash, seen)}) == 6
+
+
+def test_an_agent_knows_its_hash_and_one_that_was_changed_has_its_own() -> None:
+    agent = Agent(name="A", prompt="p")
+    assert agent.prompt_hash is agent.prompt_hash
+    changed = agent.with_changes(prompt="q")
+    assert (agent.prompt_hash, changed.prompt_hash) == (prompt_hash(agent), prompt_hash(changed))
