@@ -21,9 +21,7 @@ def serve(
 ) -> None:
     """Run the local platform until Ctrl-C; says its address and where its key is kept."""
     from convai_lab.server.run import serve as run
-    from convai_lab.server.warm_up import keep_imports_light
 
-    keep_imports_light()
     run(
         host=host,
         port=port,

@@ -13,6 +13,7 @@ from typing import Any
 
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, cut
+from convai_lab.dialogue.validator import load_validator
 
 AUTHOR_KEYS = frozenset(
     {
@@ -32,12 +33,6 @@ Schema = Mapping[str, Any]
 
 _NOT_A_SCHEMA = (TypeError, ValueError, AttributeError, KeyError)
 """What the validator raises when a keyword of the schema has a value of the wrong type."""
-
-
-def load_validator() -> None:
-    """Load what checks arguments (a tenth of a second, once), so that it does not count as a tool's time."""
-    import jsonschema  # noqa: F401
-    import referencing  # noqa: F401
 
 
 def schema_for_model(schema: Schema, variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -97,6 +92,7 @@ def check_arguments(schema: Schema, arguments: Any) -> None:
     Raises:
         ToolFault: They do not fit; one sentence names the argument.
     """
+    load_validator()
     import jsonschema
     from referencing import Registry
     from referencing.exceptions import Unresolvable

@@ -18,10 +18,11 @@ from convai_lab.conversations.turn import ToolCall, ToolResult
 from convai_lab.dialogue.assignments import assign
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.outside_text import MAX_ERROR_CHARS, MAX_RESULT_CHARS, as_text, cut
-from convai_lab.dialogue.parameters import check_arguments, completed, load_validator
+from convai_lab.dialogue.parameters import check_arguments, completed
 from convai_lab.dialogue.system_tools import PHONE_TOOLS, Effect, FindAgent, answer_system_tool
 from convai_lab.dialogue.taped_tools import taped
 from convai_lab.dialogue.toolbox import Toolbox
+from convai_lab.dialogue.validator import load_validator
 from convai_lab.dialogue.webhook import call_webhook
 from convai_lab.errors import (
     ForbiddenAddressError,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+from convai_lab.dialogue.validator import load_validator
 from convai_lab.evaluation.argument_match import MATCHERS, OPTIONS, Matcher, difference, matcher_of, shown_json
 from convai_lab.evaluation.check import Check, Found, Scene
 from convai_lab.evaluation.check_fields import Fields, fields_in, json_in, refuse
@@ -98,6 +99,7 @@ class CollectedSchema:
 
     def run(self, scene: Scene) -> Found:
         """Validate what was collected."""
+        load_validator()
         import jsonschema
         import referencing.exceptions
 
@@ -152,6 +154,7 @@ def collected(raw: Any, where: str) -> Check:
 
 
 def _schema_in(raw: Any, where: str) -> Mapping[str, Any]:
+    load_validator()
     import jsonschema
 
     if not isinstance(raw, Mapping):

@@ -29,9 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(given: argparse.Namespace) -> None:
     from convai_lab.server.lifetime import when_parent_ends, when_stdin_closes
     from convai_lab.server.run import Options, PlatformServer, log_to_stderr, serve_parent, stop_quickly
-    from convai_lab.server.warm_up import keep_imports_light
 
-    keep_imports_light()
     log_to_stderr()
     options = Options(host=given.host, port=given.port, allow_origins=given.allow_origin, keyless=not given.no_keyless)
     server = PlatformServer(options)

@@ -6,12 +6,10 @@ import asyncio
 import contextlib
 import gc
 import importlib
-import sys
 import threading
 from collections.abc import Sequence
-from typing import Any
 
-from convai_lab.dialogue.parameters import load_validator
+from convai_lab.dialogue.validator import load_validator
 from convai_lab.errors import ConvaiLabError
 from convai_lab.providers.offline_speech.installed import is_installed
 from convai_lab.providers.prices import load_prices
@@ -29,17 +27,6 @@ NEEDED_TO_TALK = (
     "soxr",
 )
 """For the first call; `soxr` alone brings numpy, 150 ms."""
-LEFT_OUT = "rfc3987_syntax"
-"""What `jsonschema` would load to check the format of IRIs, which no tool's arguments are checked for."""
-
-
-def keep_imports_light() -> None:
-    """Leave out what nobody needs; only for a process that is ours alone.
-
-    Measured: Jupyter installs a package whose grammar is parsed in 1.1 of the 1.3 s that `jsonschema` takes.
-    """
-    modules: dict[str, Any] = sys.modules
-    modules.setdefault(LEFT_OUT, None)
 
 
 def warm_up() -> None:
