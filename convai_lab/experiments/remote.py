@@ -15,6 +15,7 @@ from convai_lab.clock import Clock, SystemClock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import Turn
 from convai_lab.errors import ConvaiLabError, NotSupportedError, RateLimitError, ToolError
+from convai_lab.evaluation.results import counted
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.variant import Variant
 from convai_lab.providers.retry import RetryPolicy
@@ -35,7 +36,7 @@ def check_remote(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, 
     """Refuse what another platform cannot do; return notes about what it does differently.
 
     Raises:
-        NotSupportedError: Voice was asked for, or a conversation that has begun already.
+        NotSupportedError: Voice was asked for, a conversation that has begun already, or a state that only mocks have.
     """
     remote = [variant for variant in variants if variant.is_remote]
     if not remote:
@@ -48,8 +49,16 @@ def check_remote(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, 
             f"scenario {begun.id} begins with a `history`, which {where} cannot take up: leave it out, or run the "
             "agent here (without `workspace`)"
         )
+    if (checked := next((s for s in scenarios if any("state" in check for check in s.checks)), None)) is not None:
+        raise NotSupportedError(
+            f"scenario {checked.id} checks the `state` that mocked tools leave, and on {where} the agent's own tools "
+            "answer: leave the check out, or run the agent here (without `workspace`)"
+        )
     mocked = sum(bool(scenario.mocks) for scenario in scenarios)
-    return [f"the mocks of {mocked} scenarios are not used on {where}: its tools answered themselves"] if mocked else []
+    if not mocked:
+        return []
+    of = f"of {counted(mocked, 'scenario')} are"
+    return [f"the mocks {of} not used on {where}: the agent's own tools answered, and did what they do"]
 
 
 class WorkspaceHolder:

@@ -102,5 +102,8 @@ def test_what_another_platform_cannot_do_is_refused_before_it_is_tried() -> None
     with pytest.raises(NotSupportedError, match="compared in text"):
         check_remote([CLOUD], [], mode="voice")
     mocked = Scenario(id="m", opening="x", mocks={"order_status": [{"result": 1}]})
-    assert "not used on elevenlabs" in check_remote([CLOUD], [mocked], mode="text")[0]
+    assert "mocks of 1 scenario are not used on elevenlabs" in check_remote([CLOUD], [mocked], mode="text")[0]
+    stateful = Scenario(id="s", opening="x", checks=[{"said": "x"}, {"state": {"has": {"order": "cancelled"}}}])
+    with pytest.raises(NotSupportedError, match="scenario s checks the `state` that mocked tools leave"):
+        check_remote([CLOUD], [stateful], mode="text")
     assert check_remote([Variant("here", AGENT)], [begun], mode="voice") == []
