@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping
+from math import isnan
 from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -158,11 +161,23 @@ def broken_gates(found: Comparison, gates: Gates) -> list[str]:
 
 
 def _under(found: Comparison, name: str, least: float) -> str:
-    graded = [trial.success for trial in found.trials if trial.variant == name and trial.is_graded]
-    if not graded:
+    """Say how a variant misses its rate; what could not be graded must not decide, so it is taken for failed."""
+    from convai_lab.experiments.leaderboard import success_of
+    from convai_lab.experiments.outcomes import outcomes_of, trials_of
+
+    rate = success_of(found, name).estimate
+    if isnan(rate):
         return f"no trial of {name} was graded, so that its success is not known"
-    rate = sum(map(bool, graded)) / len(graded)
-    return f"{name} succeeds in {rate:.1%}, less than {least:.1%}" if rate < least else ""
+    if rate < least:
+        return f"{name} succeeds in {rate:.1%}, less than {least:.1%}"
+    at_worst = fmean(fmean(value or 0.0 for _, value in trials) for trials in outcomes_of(found, name).values())
+    if at_worst >= least:
+        return ""
+    lost = Counter(
+        trial.failed_party or "nothing to grade by" for trial in trials_of(found, name) if not trial.is_graded
+    )
+    why = ", ".join(f"{count:,} by {party}" for party, count in lost.most_common())
+    return f"too few trials of {name} could be graded to know that it succeeds in {least:.1%} (lost: {why})"
 
 
 def _worse(found: Comparison) -> list[str]:

@@ -7,8 +7,9 @@ class ToolFault(Exception):
     """A tool call failed in a way the model should know about; it becomes an error result, never an exception.
 
     `error_type` is one of ``unknown_tool``, ``bad_arguments``, ``tool_not_available``, ``timeout``,
-    ``tool_error``, ``webhook_error``, ``forbidden_address``, ``missing_variable``, ``not_supported``,
-    ``transfer_failed``, ``repeated_failure``, ``loop_limit``.
+    ``refused`` (the tool itself said no to these arguments), ``tool_error``, ``webhook_error``,
+    ``forbidden_address``, ``missing_variable``, ``not_supported``, ``transfer_failed``, ``repeated_failure``,
+    ``loop_limit``.
     """
 
     def __init__(self, message: str, error_type: str) -> None:

@@ -186,7 +186,7 @@ class ToolRunner:
             raise ToolFault(_told(error), "tool_not_available") from error
         except Exception as error:  # the edge: one tool call
             named = _told(error) if isinstance(error, ToolError) else f"{type(error).__name__}: {_told(error)}"
-            raise ToolFault(named, "tool_error") from error
+            raise ToolFault(named, "refused" if _is_refusal(error) else "tool_error") from error
 
     def _start(self, tool: ClientTool, call: ToolCall, variables: Mapping[str, Any]) -> ToolResult:
         """Start a call that nobody waits for; `close` ends it."""
@@ -222,6 +222,11 @@ def _from_outside(result: ToolResult, call: ToolCall) -> ToolResult:
     error_type = (result.error_type or "tool_error") if result.is_error else None
     made = _result(call, as_text(result.value), is_error=bool(result.is_error), error_type=error_type)
     return replace(made, extra=dict(result.extra))
+
+
+def _is_refusal(error: BaseException) -> bool:
+    """Say whether a function refused its arguments, as Python functions do, rather than broke."""
+    return isinstance(error.__cause__ if isinstance(error, ToolError) else error, ValueError | LookupError)
 
 
 def _assigned(tool: Tool, outcome: ToolOutcome) -> ToolOutcome:

@@ -206,10 +206,18 @@ def _with_prompt(talk: Use, tokens: int) -> Use:
 def _model(llm: LLM, role: str, uses: Sequence[Use], *, variant: str | None = None) -> ModelEstimate:
     use = sum(uses, Use())
     name = f"{llm.provider}/{llm.model}" if llm.provider != llm.model else llm.model
-    low = price(llm.provider, llm.model, Usage(round(use.input.low), round(use.output.low)))
-    high = price(llm.provider, llm.model, Usage(round(use.input.high), round(use.output.high)))
+    low = _price(llm, use.calls.low, use.input.low, use.output.low)
+    high = _price(llm, use.calls.high, use.input.high, use.output.high)
     usd = Span() if llm.is_offline else None if low is None or high is None else Span(low, high)
     return ModelEstimate(model=name, role=role, variant=variant, trials=len(uses), use=use, usd=usd)
+
+
+def _price(llm: LLM, calls: float, given: float, said: float) -> float | None:
+    """Return what requests of average length cost; some models are dearer for each one that is long."""
+    if calls == 0:
+        return 0.0
+    each = price(llm.provider, llm.model, Usage(round(given / calls), round(said / calls)))
+    return None if each is None else calls * each
 
 
 def _tokens(text: str) -> float:

@@ -13,7 +13,8 @@ from convai_lab.errors import ProviderError
 
 Party = Literal["agent", "provider", "simulator", "tool", "judge"]
 
-TOOL_BROKE = ("timeout", "tool_error", "tool_not_available", "webhook_error", "forbidden_address", "not_supported")
+ANSWERED = ("refused",)
+"""A tool that knows no such order has answered, and what the agent makes of it is the agent's."""
 AGENT_ERRED = ("unknown_tool", "bad_arguments", "loop_limit", "repeated_failure", "missing_variable")
 
 
@@ -34,7 +35,7 @@ def fault_of(error: BaseException, party: Party) -> Fault:
 def tool_faults(turn: Turn, *, intended: frozenset[str]) -> Iterator[Fault]:
     """Yield the faults that stand in an agent's turn; `intended` are the ids of calls that a mock let fail."""
     for result in turn.tool_results:
-        if not result.is_error or result.call_id in intended:
+        if not result.is_error or result.call_id in intended or result.error_type in ANSWERED:
             continue
         party: Party = "agent" if result.error_type in AGENT_ERRED else "tool"
         yield Fault(party, result.error_type or "tool_error", f"{result.name}: {cut(result.value, MAX_ERROR_CHARS)}")

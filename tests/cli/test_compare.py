@@ -14,12 +14,15 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from convai_lab.cli.compare import Gates, broken_gates
 from convai_lab.cli.main import main
 from convai_lab.experiments.bundle import load
-from convai_lab.experiments.comparison import compare
+from convai_lab.experiments.comparison import Comparison, compare
 from convai_lab.experiments.exports import comparison_json, comparison_junit
 from convai_lab.testing.fake_vendors import fake_openai
 from convai_lab.testing.vendor_script import Hang
+
+from ..experiments.conftest import invented
 
 KNOWS = {"name": "Sam", "prompt": "You are Sam. We are open from nine to five.", "llm": "offline"}
 CASES = [
@@ -80,6 +83,16 @@ def test_what_was_not_graded_passes_no_gate(folder: Path, capsys: pytest.Capture
     (folder / "bare.json").write_text('["When are you open?"]', encoding="utf-8")
     assert run("@knows.json", "--scenarios", "bare.json", "--fail-under", "0") == 1
     assert "no trial of Sam was graded" in capsys.readouterr().err
+
+
+def test_a_gate_is_not_passed_by_trials_that_a_vendor_lost() -> None:
+    def run_of(lost: int) -> Comparison:
+        return invented({"Sam": {f"s{n}": ["provider" if n < lost else True] for n in range(100)}})
+
+    assert broken_gates(run_of(99), Gates(fail_under=0.9)) == [
+        "too few trials of Sam could be graded to know that it succeeds in 90.0% (lost: 99 by provider)"
+    ]
+    assert broken_gates(run_of(10), Gates(fail_under=0.9)) == [], "it succeeds in 90% even if the ten had failed"
 
 
 def test_programs_can_read_it(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

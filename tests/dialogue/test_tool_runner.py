@@ -67,13 +67,14 @@ def test_a_result_belongs_to_its_call_whatever_the_driver_wrote_into_it() -> Non
 @pytest.mark.parametrize(
     ("raised", "error_type", "said"),
     [
-        (ValueError("boom"), "tool_error", "ValueError: boom"),
+        (ValueError("no such order"), "refused", "ValueError: no such order"),
+        (ZeroDivisionError("boom"), "tool_error", "ZeroDivisionError: boom"),
         (ToolError("no such order", tool="order_status"), "tool_error", "tool order_status: no such order"),
         (ToolNotAvailableError("gone since the restart", tool="order_status"), "tool_not_available", "gone"),
         (ToolTimeoutError("too slow", tool="order_status"), "timeout", "too slow"),
         (TimeoutError(), "timeout", "did not answer in time"),
         (RecursionError("deep"), "tool_error", "deep"),
-        (KeyError("x" * 10_000), "tool_error", "[cut here"),
+        (KeyError("x" * 10_000), "refused", "[cut here"),
     ],
 )
 def test_what_a_tool_raises_goes_back_to_the_model(raised: BaseException, error_type: str, said: str) -> None:

@@ -162,6 +162,19 @@ def test_functions_answer_tools_without_mocks_and_what_they_raise_is_the_tools_f
     assert "ZeroDivisionError: by zero" in held.faults[0].detail
 
 
+def test_a_function_that_knows_no_such_order_has_answered(hold: Any) -> None:
+    @tool
+    def order_status(order_id: str) -> str:
+        """Look up."""
+        return {"1": "shipped"}[order_id]
+
+    invented = call("order_status", order_id="9")
+    held = hold(ASK, [invented, "I cannot find it."], tools={"order_status": order_status})
+    assert held.faults == ()
+    assert held.tool_state.calls[0].is_error
+    assert [r.error_type for turn in held.conversation.turns for r in turn.tool_results] == ["refused"]
+
+
 def test_a_function_that_hangs_is_a_time_out_also_in_invented_time() -> None:
     clock, release = VirtualClock(), threading.Event()
     hangs = ClientTool(name="hangs", function=lambda: release.wait())
