@@ -6,8 +6,6 @@ repeats exactly. Everything else runs in real time on one event loop.
 
 from __future__ import annotations
 
-import asyncio
-import contextvars
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
@@ -28,6 +26,7 @@ from convai_lab.experiments.tool_threads import LimitedThreads
 from convai_lab.experiments.trial import TrialResult, decide
 from convai_lab.experiments.trial_clock import TRIAL_CLOCK, TrialClock
 from convai_lab.experiments.variant import Variant
+from convai_lab.experiments.world import in_own_world
 from convai_lab.providers.base import LLM
 from convai_lab.providers.cassette import Cassette
 from convai_lab.simulation.faults import Fault, fault_of
@@ -110,9 +109,8 @@ class Holder:
             assert self.remote is not None
             return await self.remote.hold(planned, self.user)
         if self.mode == "voice" or self.is_virtual(planned) or self._is_replayed:
-            here = contextvars.copy_context()
-            loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self.world_threads, here.run, self._in_own_world, planned)
+            world = VirtualClock(seed=planned.seed)
+            return await in_own_world(world, lambda: self._on(world, planned), self.world_threads)
         clock = TrialClock()
         TRIAL_CLOCK.set(clock)
         return await run_conversation(planned.variant.agent, planned.scenario, **self._options(planned, clock))
@@ -122,13 +120,12 @@ class Holder:
         """Say whether all that takes time was recorded, so that a clock of its own can let it pass."""
         return is_replay(self.cassette) and not self.user_is_real
 
-    def _in_own_world(self, planned: PlannedTrial) -> SimulatedConversation:
-        """Hold the conversation on a clock of its own, in this thread."""
-        clock = VirtualClock(seed=planned.seed)
+    async def _on(self, clock: VirtualClock, planned: PlannedTrial) -> SimulatedConversation:
+        """Hold the conversation on a clock of its own."""
         WORLD_CLOCK.set(clock)
         hold = _voice_runner() if self.mode == "voice" else run_conversation
-        held: SimulatedConversation = clock.run(
-            hold(planned.variant.agent, planned.scenario, **self._options(planned, clock))
+        held: SimulatedConversation = await hold(
+            planned.variant.agent, planned.scenario, **self._options(planned, clock)
         )
         return held
 

@@ -23,6 +23,7 @@ from convai_lab.dialogue.conversation_loop import ConversationLoop
 from convai_lab.dialogue.fault import ToolFault
 from convai_lab.dialogue.tool_runner import ToolRunner
 from convai_lab.errors import InvalidValueError, ToolNotAvailableError
+from convai_lab.experiments.world import in_own_world
 from convai_lab.providers.base import LLM
 from convai_lab.providers.cassette import Cassette, as_cassette, cassette_in_use, in_use
 
@@ -187,7 +188,7 @@ async def _held(wish: _Wish) -> Conversation:
     if cassette is None or cassette.mode != "replay" or wish.llm is not None:
         return await _answered(wish, SystemClock())
     clock = VirtualClock(seed=wish.conversation.seed or 0)
-    return await asyncio.to_thread(lambda: clock.run(_answered(wish, clock)))
+    return await in_own_world(clock, lambda: _answered(wish, clock))
 
 
 async def _answered(wish: _Wish, clock: Clock) -> Conversation:

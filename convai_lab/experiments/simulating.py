@@ -23,6 +23,7 @@ from convai_lab.experiments.plan import agent_mark
 from convai_lab.experiments.progress import OnWaitingThread
 from convai_lab.experiments.roles import SCRIPTED, UserSpec, model_ref
 from convai_lab.experiments.variant import OFFLINE
+from convai_lab.experiments.world import in_own_world
 from convai_lab.providers.base import LLM, ChatRequest, LLMEvent
 from convai_lab.providers.registry import find_llm
 from convai_lab.simulation.faults import Fault
@@ -249,7 +250,8 @@ async def _held(casting: Casting, on_turn: OnTurn | None) -> SimulatedConversati
     find_user(casting.user, seed=casting.seed, find_llm=model_ref)  # says early what is wrong with it
     conversation_id = casting.mark if casting.is_invented else SystemClock().new_id("conv_")
     if casting.mode == "voice" or casting.is_invented:
-        return await asyncio.to_thread(_in_own_world, casting, llm, on_turn, conversation_id)
+        world = VirtualClock(seed=casting.seed)
+        return await in_own_world(world, lambda: _on(world, casting, llm, on_turn, conversation_id))
     return await run_conversation(
         casting.agent,
         casting.scenario,
@@ -261,16 +263,17 @@ async def _held(casting: Casting, on_turn: OnTurn | None) -> SimulatedConversati
     )
 
 
-def _in_own_world(casting: Casting, llm: LLM, on_turn: OnTurn | None, conversation_id: str) -> SimulatedConversation:
+async def _on(
+    clock: VirtualClock, casting: Casting, llm: LLM, on_turn: OnTurn | None, conversation_id: str
+) -> SimulatedConversation:
     """Hold the conversation on a clock of its own, where waiting takes no time."""
     from convai_lab.simulation.voice_runner import run_voice_conversation
 
-    clock = VirtualClock(seed=casting.seed)
     hold = run_voice_conversation if casting.mode == "voice" else run_conversation
     user = _user(casting, on_turn, lambda name: _Outside(find_llm(name), clock))
     speaking = llm if llm.is_offline else _Outside(llm, clock)
     options: dict[str, Any] = {"seed": casting.seed, "clock": clock, "conversation_id": conversation_id}
-    return clock.run(hold(casting.agent, casting.scenario, llm=speaking, user=user, **options))
+    return await hold(casting.agent, casting.scenario, llm=speaking, user=user, **options)
 
 
 def _llm(casting: Casting) -> LLM:
