@@ -5,8 +5,8 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from typing import Any
 
 from convai_lab.agents.agent import Agent
@@ -85,15 +85,15 @@ class Scenario:
     def __hash__(self) -> int:
         return hash((self.id, self.key))
 
-    @functools.cached_property
+    @property
     def key(self) -> str:
         """Hash of everything that may change a result; tags do not."""
-        return self._hash(without=("tags",))
+        return self._keys[0]
 
-    @functools.cached_property
+    @property
     def talk_key(self) -> str:
         """Hash of what may change the conversation: everything but tags, checks and the expected outcome."""
-        return self._hash(without=("tags", *AFTER_THE_TALK))
+        return self._keys[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the scenario as plain JSON, without what is as it would be anyway; `load_scenarios` reads it."""
@@ -101,9 +101,11 @@ class Scenario:
 
         return plain_scenario(self)
 
-    def _hash(self, *, without: tuple[str, ...]) -> str:
-        told = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in without}
-        return hashlib.sha256(_canonical(told).encode()).hexdigest()[:KEY_DIGITS]
+    @functools.cached_property
+    def _keys(self) -> tuple[str, str]:
+        """The hashes of all fields but the tags as canonical JSON, and of those that the conversation depends on."""
+        told = {name: _told_field(name, getattr(self, name)) for name in _FIELDS}
+        return _hash(told.values()), _hash(text for name, text in told.items() if name not in AFTER_THE_TALK)
 
 
 @dataclass(frozen=True)
@@ -157,3 +159,17 @@ def _told(value: Any) -> Any:
 
 
 _canonical = json.JSONEncoder(sort_keys=True, default=_told).encode
+_FIELDS = sorted(f.name for f in fields(Scenario) if f.name != "tags")
+_DEFAULTS = {f.name: f.default if f.default is not MISSING else {} for f in fields(Scenario)}
+_DEFAULTS_TOLD = {name: f'"{name}": {_canonical(_DEFAULTS[name])}' for name in _FIELDS}
+
+
+def _told_field(name: str, value: Any) -> str:
+    """Return a field as it stands in the canonical JSON of all of them; most have their default."""
+    default = _DEFAULTS[name]
+    is_default = type(value) is type(default) and value == default
+    return _DEFAULTS_TOLD[name] if is_default else f'"{name}": {_canonical(value)}'
+
+
+def _hash(told: Iterable[str]) -> str:
+    return hashlib.sha256(f"{{{', '.join(told)}}}".encode()).hexdigest()[:KEY_DIGITS]

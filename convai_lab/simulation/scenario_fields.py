@@ -133,7 +133,7 @@ def _fact(value: Any, where: str) -> str:
 
 
 def _mapping(_name: str, value: Any, where: str) -> dict[str, Any]:
-    if value is None:
+    if value is None or (type(value) is dict and not value):
         return {}
     if not isinstance(value, Mapping):
         raise InvalidValueError(f"must be a mapping such as {{name: value}}, got {shown(value)}", field=where)

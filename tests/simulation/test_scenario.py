@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -119,6 +121,16 @@ def test_the_key_follows_what_may_change_a_result_and_nothing_else() -> None:
     assert changed.talk_key == scenario.talk_key
     other_mock = Scenario(**{**ROWS[0], "mocks": {"order_status": {"result": 1}}})
     assert other_mock.talk_key != scenario.talk_key
+
+
+@pytest.mark.parametrize(
+    "more", [{}, {"persona": "hurried", "history": [{"user": "Hé"}], "mocks": {"t": [{"result": {"b": 1, "a": 2}}]}}]
+)
+def test_the_key_is_that_of_all_fields_as_json_so_that_journals_go_on_counting(more: dict[str, Any]) -> None:
+    scenario = Scenario(**{**ROWS[0], **more})
+    told = {f.name: getattr(scenario, f.name) for f in fields(Scenario) if f.name != "tags"}
+    canonical = json.dumps(told, sort_keys=True, default=asdict)
+    assert scenario.key == hashlib.sha256(canonical.encode()).hexdigest()[:20]
 
 
 def test_texts_are_scenarios_of_one_question_with_names_of_their_own() -> None:
