@@ -19,7 +19,8 @@ def grading_notes(trials: Sequence[TrialResult]) -> list[str]:
     if ungraded := sum(trial.success is None for trial in ended):
         have = "has" if ungraded == 1 else "have"
         notes.append(
-            f"{counted(ungraded, 'trial')} {have} nothing to be graded by: give their scenarios checks, or name a judge"
+            f"{counted(ungraded, 'trial')} {have} nothing to be graded by: give their scenarios checks, or an "
+            "expected_outcome for a judge"
         )
     open_checks = Counter(f"{c.name} ({c.why})" for trial in ended for c in trial.checks if c.passed is None)
     notes += [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from math import isnan
@@ -47,7 +48,14 @@ class ComparisonVerdict(Result):
 def verdict_of(comparison: Comparison) -> ComparisonVerdict:
     """Return what may be said of a comparison: of several challengers, the one that is best supported comes first."""
     found = contests(comparison)
-    if not comparison.trials or not found:
+    if not any(trial.is_graded for trial in comparison.trials):
+        return ComparisonVerdict(
+            outcome="unknown",
+            sentence=_ungraded(comparison),
+            baseline=comparison.baseline,
+            by_challenger={contest.challenger: contest.verdict for contest in found},
+        )
+    if not found:
         return ComparisonVerdict(outcome="unknown", sentence=_alone(comparison), baseline=comparison.baseline)
     chosen = _best_supported(found)
     outcome = chosen.verdict.outcome
@@ -130,10 +138,22 @@ def _not_decided(contest: Contest) -> str:
     return f"Not decided: after {tried} the difference lies within {interval} points (valid at every look)"
 
 
-def _alone(comparison: Comparison) -> str:
-    """Say what is known where there is nobody to compare with, or nothing is done."""
+def _ungraded(comparison: Comparison) -> str:
+    """Say why nothing is known where no trial says whether the agent succeeded."""
     if not comparison.trials:
         return "Not known: no trial is done"
+    lost = Counter(trial.failed_party for trial in comparison.trials if trial.failed_party)
+    if lost.total() == len(comparison.trials):
+        parties = ", ".join(f"{party} {count:,}" for party, count in lost.most_common())
+        return f"Not known: every trial failed through somebody else ({parties}); .df has the reasons"
+    return (
+        "Not known: nothing says what a success is; give the scenarios checks, such as `checks: [{said: tomorrow}]`, "
+        "or an `expected_outcome` and a judge"
+    )
+
+
+def _alone(comparison: Comparison) -> str:
+    """Say what is known where there is nobody to compare with."""
     name = comparison.baseline
     rate = success_rate(tallies(outcomes_of(comparison, name)))
     if isnan(rate.estimate):

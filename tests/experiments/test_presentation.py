@@ -71,6 +71,16 @@ def test_nothing_done_is_said_and_shown_without_an_error() -> None:
     assert "0 of 8 trials are done: stopped" in comparison._repr_html_()
 
 
+def test_without_anything_to_grade_by_the_sentence_says_what_is_missing_and_who_failed_otherwise() -> None:
+    bare = invented({"a": {"s0": [None]}, "b": {"s0": [None]}})
+    assert str(bare.verdict).startswith("Not known: nothing says what a success is; give the scenarios checks")
+    assert bare.verdict.by_challenger["b"].outcome == "unknown"
+    broken = invented({"a": {"s0": ["provider"]}, "b": {"s0": ["provider"]}})
+    assert str(broken.verdict) == (
+        "Not known: every trial failed through somebody else (provider 2); .df has the reasons"
+    )
+
+
 def both(comparison: Comparison) -> tuple[str, str]:
     return str(comparison), comparison._repr_html_()
 
