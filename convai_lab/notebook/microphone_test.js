@@ -35,9 +35,9 @@ async function render({ model, el }) {
   const showLevel = () => (level.value = media.get("levels")?.user ?? 0);
   const showDevices = () => {
     const devices = media.get("devices") ?? [];
-    const chosen = device.value;
+    const before = device.value;
     device.replaceChildren(...devices.map(({ id, label }) => make("option", { value: id, textContent: label })));
-    if (devices.some(({ id }) => id === chosen)) device.value = chosen;
+    if (devices.some(({ id }) => id === before)) device.value = before;
     device.hidden = devices.length < 2;
   };
   const showProblem = () => {
@@ -50,9 +50,11 @@ async function render({ model, el }) {
     [model, "change:problem", showProblem],
   ];
   listeners.forEach(([who, what, react]) => who.on(what, react));
+  let chosen = null; // until somebody chooses, the browser does
+  device.addEventListener("change", () => (chosen = device.value));
   button.addEventListener("click", () => {
     model.set("problem", {});
-    media.trigger("order", { do: "test", id: device.value });
+    media.trigger("order", { do: "test", id: chosen });
   });
   showTest();
   return () => listeners.forEach(([who, what, react]) => who.off(what, react));

@@ -6,15 +6,6 @@
 
 const CONNECT_WITHIN_MS = 3000; // from the moment at which the platform rings
 const RING_WITHIN_MS = 15000; // a cold platform has to start first
-const METER_EVERY_MS = 80;
-const TIME_EVERY = 12; // measurements of loudness: about a second
-const LISTEN_EVERY_MS = 20;
-const LOUD = 0.3; // -42 dBFS: the agent speaks
-const ONSET = 0.01;
-const PAUSE = 15; // times of listening: what is loud after so many quiet ones begins
-const TEST_MS = 4000;
-const HEARD_LEVEL = 0.4; // -36 dBFS: a voice at arm's length, not a fan
-const HEARD_TIMES = 4;
 
 /** The whole line: opens what the session needs, falls back by itself, and closes everything. */
 class SoundLine {
@@ -23,19 +14,17 @@ class SoundLine {
     this.microphone = new Microphone(model);
     this.meters = {};
     this.made = [];
-    this.clock = new PlatformClock();
-    this.measured = this.quiet = 0;
     this.send = (content, buffers) => model.send(content, undefined, buffers);
     this.orders = {
       start: ({ kind }) => this.start(kind),
       mute: ({ on }) => this.microphone.mute(on),
       device: ({ id }) => this.changeDevice(id),
-      test: () => this.test(),
+      test: ({ id }) => this.test(id),
       clip: ({ on }) => this.clip(on),
       signal: ({ message }) => this.call?.take(message),
       audio: (message, [bytes]) => this.channel?.play(message, bytes),
       flush: ({ event_id }) => this.flush(event_id),
-      timed: ({ number, at }) => this.clock.answered(number, at),
+      timed: ({ number, at }) => this.timing?.clock.answered(number, at),
       close: () => this.leave(),
     };
   }
@@ -98,7 +87,7 @@ class SoundLine {
     const room = await this.microphone.widget("room");
     if (!room || typeof room.on_room_msg !== "function" || !window.RTCPeerConnection) return false;
     this.call = new Call(room, this.send, (stream) => this.meter("agent", stream));
-    this.hush = new Hush(this.call.sink, (side) => this.level(side));
+    this.hushes(this.call);
     this.send({ event: "choose", kind: "webrtc" });
     await Promise.race([this.call.rang, after(RING_WITHIN_MS)]);
     const connected = this.call.connected.then(() => true, () => false);
@@ -117,6 +106,7 @@ class SoundLine {
   hangUp() {
     if (!this.call) return;
     this.hush.close();
+    this.hush = null;
     this.made.push(this.call.made());
     this.call.close();
     this.call = null;
@@ -129,14 +119,21 @@ class SoundLine {
   }
 
   flush(eventId) {
-    this.hush?.silence();
+    if (this.call) this.hush.silence(); // the channel's own queue is empty at once
     this.channel?.flush(eventId);
+  }
+
+  /** Let the agent's sound on this path give way to the user. */
+  hushes(path) {
+    this.hush?.close();
+    this.hush = new Hush((side) => this.level(side), (volume) => path.setVolume(volume));
   }
 
   use(kind) {
     if (kind !== "comm") this.channel?.stopRecording();
     if (kind !== "webrtc") this.send({ event: "choose", kind });
     if (kind !== "webrtc" && this.channel) this.meter("agent", this.channel.player);
+    if (kind === "comm") this.hushes(this.channel);
     this.set("line", { phase: "open", kind });
     this.send({ event: "open", kind });
   }
@@ -148,23 +145,18 @@ class SoundLine {
     if (this.model.get("line").kind === "comm") this.listen(stream);
   }
 
-  async test() {
+  async test(id) {
     await this.openContext();
     this.set("test", { phase: "listening", heard: false });
     try {
-      this.meter("user", this.microphone.stream ?? (await this.microphone.open()));
+      this.meter("user", id ? await this.microphone.use(id) : (this.microphone.stream ?? (await this.microphone.open())));
       this.set("devices", await this.microphone.devices());
     } catch (error) {
       this.set("test", { phase: "", heard: false });
       throw error;
     }
-    const until = performance.now() + TEST_MS;
-    let heard = 0;
-    while (performance.now() < until && heard < HEARD_TIMES) {
-      await after(METER_EVERY_MS);
-      heard += (this.model.get("levels").user ?? 0) > HEARD_LEVEL ? 1 : 0;
-    }
-    this.set("test", { phase: "done", heard: heard >= HEARD_TIMES });
+    const heard = await hearsAVoice(() => this.model.get("levels").user ?? 0);
+    this.set("test", { phase: "done", heard });
   }
 
   async clip(on) {
@@ -183,7 +175,7 @@ class SoundLine {
       delete this.meters[side]; // no meter is no reason to be silent
     }
     this.metering ??= setInterval(() => this.measure(), METER_EVERY_MS);
-    this.listening ??= setInterval(() => this.listenForStart(), LISTEN_EVERY_MS);
+    this.timing ??= new Timing(this);
   }
 
   level(side) {
@@ -191,30 +183,36 @@ class SoundLine {
   }
 
   measure() {
-    const agent = this.level("agent");
-    this.set("levels", { user: this.level("user"), agent });
-    if (++this.measured % TIME_EVERY === 0) this.time();
+    this.set("levels", { user: this.level("user"), agent: this.level("agent") });
   }
 
-  /** Notice when the agent begins to be heard: that is what an answer is waited for. */
-  listenForStart() {
-    const isLoud = this.level("agent") > LOUD;
-    if (isLoud && this.quiet >= PAUSE) this.time(this.meters.agent.since(ONSET));
-    this.quiet = isLoud ? 0 : this.quiet + 1;
+  // What `Timing` asks and tells
+
+  agentMeter() {
+    return this.meters.agent;
   }
 
-  /** Tell the platform how long sound takes: it is part of the wait for an answer. */
-  async time(begunAt = null) {
+  async ways(way) {
     const kind = this.model.get("line").kind;
-    if (kind !== "webrtc" && kind !== "comm") return;
-    const way = this.clock.way;
-    const { toAgent, toUser } = (await this.call?.takes().catch(() => null)) ?? { toAgent: way, toUser: way };
-    const out = 1000 * ((this.context?.baseLatency ?? 0) + (this.context?.outputLatency ?? 0));
-    const isKnown = toAgent !== null && toUser !== null;
-    const ways = { to_agent_ms: isKnown ? toAgent : null, to_user_ms: isKnown ? toUser + out : null };
-    const heard = begunAt === null ? null : this.clock.at(begunAt + out);
-    this.send({ event: "takes", ...ways, is_at_start: begunAt !== null, heard_at: heard, number: this.clock.next() });
-    this.set("delay", isKnown ? toAgent + toUser + out : null);
+    if (kind !== "webrtc" && kind !== "comm") return null;
+    return (await this.call?.takes().catch(() => null)) ?? { toAgent: way, toUser: way };
+  }
+
+  out() {
+    return outputMs(this.context);
+  }
+
+  tell(content) {
+    this.send({ event: "takes", ...content });
+  }
+
+  show(delay) {
+    this.set("delay", delay);
+  }
+
+  /** Whether the page sends the kernel nothing otherwise. */
+  isQuiet() {
+    return this.model.get("line").kind === "webrtc";
   }
 
   /** The kernel is gone: nobody hears the microphone any more, so nothing may hold it. */
@@ -230,9 +228,11 @@ class SoundLine {
 
   close() {
     clearInterval(this.metering);
-    clearInterval(this.listening);
-    this.metering = this.listening = null;
+    this.timing?.close();
+    this.metering = this.timing = null;
     this.hangUp();
+    this.hush?.close();
+    this.hush = null;
     this.channel?.close();
     this.microphone.close();
     Object.values(this.meters).forEach((meter) => meter.close());

@@ -24,6 +24,7 @@ from convai_lab.workspace.live_events import AgentAudio, Flush, MediaKind, Signa
 from convai_lab.workspace.media_line import MAX_CLIP_BYTES, MediaLine
 
 FOLDER = Path(__file__).parent
+PARTS = ("measures", "paths", "media")
 CONSTRAINTS = {
     "audio": {"echoCancellation": True, "noiseSuppression": True, "autoGainControl": True},
     "video": False,
@@ -44,7 +45,7 @@ OnPage = Callable[[str, Mapping[str, Any]], None]
 class PanelMedia(anywidget.AnyWidget):
     """The page's end of the sound of one session; `shut` takes everything away that was made for it."""
 
-    _esm = "\n".join((FOLDER / name).read_text(encoding="utf-8") for name in ("panel_paths.js", "panel_media.js"))
+    _esm = "\n".join((FOLDER / f"panel_{part}.js").read_text(encoding="utf-8") for part in PARTS)
     camera = traitlets.Instance(ipywebrtc.CameraStream).tag(sync=True, **widget_serialization)
     room = traitlets.Instance(ipywebrtc.WebRTCRoom).tag(sync=True, **widget_serialization)
     recorder = traitlets.Instance(ipywebrtc.AudioRecorder).tag(sync=True, **widget_serialization)

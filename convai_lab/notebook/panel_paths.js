@@ -1,19 +1,11 @@
 // The paths that sound can take in a page: the microphone, the browser's call, the notebook's channel, clips.
 //
-// `panel_media.js`, which chooses between them, is put behind this file: a widget is one module.
+// A widget is one module: `panel_measures.js` is put before this file, and `panel_media.js`, which chooses between the
+// paths, behind it.
 
 const FRAME_MS = 60;
 const BUFFER_TARGET_MS = 20;
 const PACKET_MS = 20; // a word's end waits until its packet is full, half of that on average
-const TICK_MS = 20;
-const AUDIBLE = 0.1; // -54 dBFS
-const VOICE = 0.45; // -33 dBFS: somebody speaks into the microphone
-const VOICE_TICKS = 2;
-const SOFTER = 0.15; // -16 dB
-const SOFTER_FOR_MS = 400; // after the voice; then it was nothing, or the platform has said so
-const SOFTER_AT_MOST_TICKS = 100; // of one passage of the agent: it may not want to be interrupted
-const GAP_TICKS = 5; // words are closer to each other
-const SILENT_AT_MOST_MS = 1000;
 
 const PROBLEMS = {
   NotAllowedError: "refused",
@@ -34,8 +26,6 @@ function whenKernelGone(manager, react) {
   changes.connect(changed);
   return () => changes.disconnect(changed);
 }
-
-const after = (ms) => new Promise((done) => setTimeout(done, ms));
 
 class Problem extends Error {
   constructor(code, detail) {
@@ -105,38 +95,6 @@ class Microphone {
   }
 }
 
-/** Lets the user have the floor in a call: the agent is softer as soon as a voice is heard here, which may be a cough,
- *  and silent once the platform has stopped it, until what the browser still has of the old sound has run out. */
-class Hush {
-  constructor(sink, read) {
-    Object.assign(this, { sink, read, voice: 0, quiet: 0, soft: 0, softUntil: 0, silentUntil: 0 });
-    this.timer = setInterval(() => this.tick(performance.now()), TICK_MS);
-  }
-
-  silence() {
-    if (this.quiet < GAP_TICKS) this.silentUntil = performance.now() + SILENT_AT_MOST_MS;
-    this.apply(performance.now());
-  }
-
-  tick(now) {
-    this.quiet = this.read("agent") > AUDIBLE ? 0 : this.quiet + 1;
-    this.voice = this.read("user") > VOICE ? this.voice + 1 : 0;
-    if (this.quiet >= GAP_TICKS) this.silentUntil = this.softUntil = this.soft = 0;
-    else if (this.voice >= VOICE_TICKS && this.soft < SOFTER_AT_MOST_TICKS) this.softUntil = now + SOFTER_FOR_MS;
-    if (now < this.softUntil) this.soft += 1;
-    this.apply(now);
-  }
-
-  apply(now) {
-    this.sink.muted = now < this.silentUntil;
-    this.sink.volume = now < this.softUntil ? SOFTER : 1;
-  }
-
-  close() {
-    clearInterval(this.timer);
-  }
-}
-
 /** How long sound waited in the browser's buffer, in seconds, over about the last second. */
 class Waited {
   constructor() {
@@ -203,6 +161,12 @@ class Call {
     this.heard(stream);
   }
 
+  /** Let it be heard so loud, from 0 to 1. */
+  setVolume(volume) {
+    this.sink.muted = volume === 0;
+    this.sink.volume = volume || 1;
+  }
+
   /** Return how long sound takes each way just now, in milliseconds; null: not known yet. */
   async takes() {
     const report = [...(await this.pc.getStats()).values()];
@@ -253,7 +217,13 @@ class Channel {
     const url = URL.createObjectURL(new Blob([this.worklet], { type: "text/javascript" }));
     await this.context.audioWorklet.addModule(url).finally(() => URL.revokeObjectURL(url));
     this.player = new AudioWorkletNode(this.context, "convai-player", { outputChannelCount: [1] });
-    this.player.connect(this.context.destination);
+    this.volume = new GainNode(this.context);
+    this.player.connect(this.volume).connect(this.context.destination);
+  }
+
+  /** Let it be heard so loud, from 0 to 1. */
+  setVolume(volume) {
+    this.volume.gain.value = volume;
   }
 
   record(stream) {
@@ -286,6 +256,7 @@ class Channel {
   close() {
     this.stopRecording();
     this.player?.disconnect();
+    this.volume?.disconnect();
     this.player = null;
   }
 }
@@ -305,64 +276,5 @@ class Clips {
 
   finish() {
     if (this.recorder.mediaRecorder?.state === "recording") this.recorder.set("recording", false);
-  }
-}
-
-/** What the platform's clock says, and how long messages of ours take to it: half the time until their answer is here. */
-class PlatformClock {
-  constructor() {
-    this.sent = new Map();
-    this.echoes = [];
-    this.number = 0;
-  }
-
-  next() {
-    this.sent = new Map([...this.sent].slice(-10));
-    this.sent.set(++this.number, performance.now());
-    return this.number;
-  }
-
-  answered(number, at) {
-    if (!this.sent.has(number)) return;
-    const [sent, now] = [this.sent.get(number), performance.now()];
-    this.sent.delete(number);
-    this.echoes = [...this.echoes.slice(-9), { way: (now - sent) / 2, ahead: 1000 * at - (sent + now) / 2 }];
-  }
-
-  get way() {
-    return this.echoes.at(-1)?.way ?? null;
-  }
-
-  /** Return an instant of this page by the platform's clock, in seconds; the quickest answer knows best. */
-  at(instant) {
-    const [best] = [...this.echoes].sort((one, other) => one.way - other.way);
-    return best ? (instant + best.ahead) / 1000 : null;
-  }
-}
-
-/** How loud a stream (or a node) is, from 0 to 1. */
-class Meter {
-  constructor(context, source) {
-    this.source = source instanceof AudioNode ? source : context.createMediaStreamSource(source);
-    this.analyser = new AnalyserNode(context, { fftSize: 1024 });
-    this.source.connect(this.analyser);
-    this.samples = new Float32Array(this.analyser.fftSize);
-  }
-
-  read() {
-    this.analyser.getFloatTimeDomainData(this.samples);
-    const power = this.samples.reduce((sum, value) => sum + value * value, 0) / this.samples.length;
-    const decibels = 10 * Math.log10(power + 1e-12);
-    return Math.min(1, Math.max(0, (decibels + 60) / 60));
-  }
-
-  /** Return since when what was read last is as loud as this, by the page's clock. */
-  since(loud) {
-    const first = this.samples.findIndex((value) => Math.abs(value) >= loud);
-    return performance.now() - (1000 * (this.samples.length - Math.max(0, first))) / this.analyser.context.sampleRate;
-  }
-
-  close() {
-    this.source.disconnect(this.analyser);
   }
 }

@@ -1,14 +1,14 @@
 // What does the person see and press? Text from outside becomes text only (textContent), never markup.
 
 const ICONS = { ready: "○", connecting: "◌", listening: "●", thinking: "…", speaking: "▶", ended: "■" };
-const KINDS = ["auto", "webrtc", "comm", "push_to_talk", "text"];
-const KIND_NAMES = {
+const KINDS = {
   auto: "sound: choose for me",
   webrtc: "WebRTC only",
   comm: "through the notebook",
   push_to_talk: "push to talk",
   text: "typing only",
 };
+const VIEW = "application/vnd.jupyter.widget-view+json";
 const LOST = "Ended: the kernel was restarted or is gone; what was said is kept. Run the cell again to start anew.";
 const HINT = "Use headphones: then the agent never hears itself.";
 
@@ -58,6 +58,19 @@ function toolView(tool) {
   return make("details", { class: "convai-tool" }, summary, ...given, ...result);
 }
 
+/** Take the panel out of the notebook that will be saved, not out of sight: opened again, it could only say that its
+ *  widget is not there, for ever, above the transcript that stays. */
+function leaveNotebook(model) {
+  for (const { sharedModel: cell } of model.widget_manager.context?.model?.cells ?? []) {
+    (cell?.getOutputs?.() ?? []).forEach((output, i) => {
+      const view = output.data?.[VIEW];
+      if (!view || view.model_id !== model.get("view_id")) return;
+      const closed = { ...view, model_id: "" }; // as ipywidgets writes of a view that was closed: nothing is shown
+      cell.updateOutputs(i, i + 1, [{ ...output, data: { ...output.data, [VIEW]: closed } }], "silent-change");
+    });
+  }
+}
+
 class PanelView {
   constructor(model, el, media) {
     Object.assign(this, { model, el, media, shown: [], listeners: [] });
@@ -104,8 +117,9 @@ class PanelView {
   }
 
   buildStart() {
+    const kinds = this.model.get("kinds") ?? KINDS; // a page of its own has others
     this.startButton = this.button("Start talking", () => this.start(), "convai-primary");
-    this.kind = make("select", { "aria-label": "How the sound travels" }, ...KINDS.map((kind) => make("option", { value: kind }, KIND_NAMES[kind])));
+    this.kind = make("select", { "aria-label": "How the sound travels" }, ...Object.entries(kinds).map(([value, name]) => make("option", { value }, name)));
     this.testButton = this.button("Test microphone", () => this.order({ do: "test" }));
     this.testSays = make("span", { class: "convai-small", role: "status" });
     const hint = make("div", { class: "convai-small convai-hint" }, HINT);
@@ -175,6 +189,7 @@ class PanelView {
     this.updateFinished();
     this.updateSound();
     this.tick();
+    if (this.isEnded) leaveNotebook(this.model);
   }
 
   /** Only what changed is made anew, so that opened tools stay open. */
@@ -218,7 +233,6 @@ class PanelView {
     const isOpen = line.phase === "open" && line.kind !== "text";
     const isIdle = ["ready", "failed", "closed"].includes(line.phase) || (line.phase === "open" && line.kind === "text");
     show(this.startRow, !this.isEnded && isIdle);
-    show(this.kind, !this.isEnded && isIdle && !this.isAlone);
     show(this.controls, !this.isEnded && (!isIdle || this.model.get("status").state !== "ready"));
     [this.muteButton, this.meters].forEach((control) => show(control, isOpen));
     show(this.pushButton, isOpen && line.kind === "push_to_talk");
@@ -244,6 +258,8 @@ class PanelView {
 
   updateDevices(isShown) {
     const devices = this.media.get("devices") ?? [];
+    const [row, behind] = this.startRow.hidden ? [this.controls, this.endButton] : [this.startRow, this.testSays];
+    if (this.device.parentElement !== row) row.insertBefore(this.device, behind);
     show(this.device, isShown && devices.length > 1 && !this.isEnded);
     if (this.device.dataset.known === JSON.stringify(devices)) return;
     this.device.dataset.known = JSON.stringify(devices);
@@ -260,7 +276,7 @@ class PanelView {
     this.timer.textContent = clock(secs + (running ? (performance.now() - this.elapsedAt) / 1000 : 0));
   }
 
-  /** In a page of its own there is one way for the sound, and no transcript below that stays. */
+  /** In a page of its own there is no transcript below that stays. */
   get isAlone() {
     return this.model.get("alone") === true;
   }

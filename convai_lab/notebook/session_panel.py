@@ -10,6 +10,7 @@ from typing import Any
 import anywidget
 import traitlets
 from ipywidgets import widget_serialization
+from markupsafe import Markup
 
 from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
@@ -23,6 +24,7 @@ from convai_lab.workspace import events, live_events
 from convai_lab.workspace.live_session import LiveSession
 
 PANEL_APPEARS_WITHIN_SECS = 20.0
+VIEW = "application/vnd.jupyter.widget-view+json"
 MAX_TEXT_CHARS = 20_000
 PRINTED_CHARS = 4_000
 
@@ -35,6 +37,7 @@ class SessionPanel(anywidget.AnyWidget):
 
     _esm = FOLDER / "session_panel.js"
     _css = FOLDER / "session_panel.css"
+    view_id = traitlets.Unicode().tag(sync=True)
     agent = traitlets.Unicode().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
     facts: traitlets.List[Any] = traitlets.List().tag(sync=True)
@@ -60,6 +63,7 @@ class SessionPanel(anywidget.AnyWidget):
             status={"state": "ready", "words": panel_words.state("ready")},
             elapsed={"secs": 0, "running": False},
         )
+        self.view_id = self.model_id
         self.on_msg(self._asked)
         hear_beside_cells(self)
         self._unsubscribe = session.subscribe(self._happened)
@@ -73,6 +77,12 @@ class SessionPanel(anywidget.AnyWidget):
         self._transcript = LastingTranscript(self.session.conversation)
         loop = background.loop()
         loop.call_soon_threadsafe(loop.call_later, PANEL_APPEARS_WITHIN_SECS, self._look_whether_it_appeared)
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the panel, and a line for where no widget is drawn: a saved notebook on GitHub, or one not trusted."""
+        line = f"The voice panel of {self.agent} shows only while its kernel runs; what was said is below."
+        view = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
+        return {VIEW: view, "text/html": Markup("<small>{}</small>").format(line), "text/plain": line}, {}
 
     def replace(self) -> None:
         """End the session and take the panel away: its cell shows a new one."""
@@ -102,7 +112,7 @@ class SessionPanel(anywidget.AnyWidget):
                     self._begin()  # somebody spoke through `session.say`
                 self._show_state()
             case live_events.UserPartial(text=text):
-                self.partial = f"you: {text}"[:MAX_TEXT_CHARS]
+                self.partial = f"you: {text}"[:MAX_TEXT_CHARS] if text else ""
             case events.UserTurn():
                 self._generated = self.partial = ""
                 self._show_turns()

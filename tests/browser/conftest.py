@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import os
 import secrets
@@ -13,11 +15,18 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import pytest
+
+import convai_lab
+from convai_lab.providers.base import AudioChunk
+from convai_lab.providers.offline_speech.espeak import EspeakTTS
+from convai_lab.voice.sound import Sound
+from convai_lab.voice.wav import wav_bytes
 
 REQUIRED = os.environ.get("CONVAI_LAB_REQUIRE_BROWSER") == "1"
 FLAGS = (
@@ -33,6 +42,8 @@ FLAGS = (
 )
 SERVER_STARTS_WITHIN_SECS = 60
 PAGE_READY_MS = 90_000
+
+AUDIO = Path(convai_lab.__file__).parent.parent / "datasets" / "audio"
 
 RUN_CELL = """index => {
   const notebook = jupyterapp.shell.currentWidget.content;
@@ -149,13 +160,13 @@ class OpenNotebook:
         self.page.evaluate("jupyterapp.commands.execute('notebook:interrupt-kernel')")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def microphone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The WAV file that the browser takes for a microphone: read anew, from its start, each time one is opened."""
     return tmp_path_factory.mktemp("microphone") / "microphone.wav"
 
 
-@pytest.fixture(scope="module")  # not session: Playwright's loop would seem to run in every test after these
+@pytest.fixture(scope="package")  # not session: Playwright's loop would seem to run in every test after these
 def browser(microphone: Path) -> Iterator[Any]:
     chromium = _chromium()
     from playwright.sync_api import sync_playwright
@@ -167,13 +178,28 @@ def browser(microphone: Path) -> Iterator[Any]:
         launched.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def lab(tmp_path_factory: pytest.TempPathFactory, browser: Any) -> Iterator[LabServer]:
     server = LabServer(tmp_path_factory.mktemp("jupyter"))
     process = server.start()
     yield server
     process.terminate()
     process.wait(20)
+
+
+@pytest.fixture(scope="package")
+def voices() -> dict[str, str]:
+    """What is said, as WAV files in base64, for `window.speak` of the ears."""
+
+    async def thanks() -> bytes:
+        voice = EspeakTTS()
+        chunks = [item async for item in voice.synthesize("thank you", voice="Sarah") if isinstance(item, AudioChunk)]
+        return wav_bytes(Sound(b"".join(chunk.pcm for chunk in chunks), voice.capabilities.rate_hz))
+
+    with ThreadPoolExecutor(1) as beside:  # Playwright's loop runs in this thread
+        said = beside.submit(lambda: asyncio.run(thanks())).result()
+    spoken = {"where is my order one two three four": (AUDIO / "order.wav").read_bytes(), "thank you": said}
+    return {words: base64.b64encode(wav).decode() for words, wav in spoken.items()}
 
 
 @contextlib.contextmanager

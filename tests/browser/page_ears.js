@@ -48,8 +48,17 @@ window.RTCPeerConnection = class extends Call {
   }
 };
 
+window.volumes = []; // of what the page plays itself
+window.GainNode = class extends GainNode {
+  constructor(...all) {
+    super(...all);
+    window.volumes.push(this);
+  }
+};
+
 const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = async (constraints) => {
+  window.asked = constraints;
   if (window.refusal) throw new DOMException("made by the test", window.refusal);
   if (!window.speaksIntoPage) return open(constraints);
   window.mouth = new AudioContext();

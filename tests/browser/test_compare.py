@@ -77,7 +77,7 @@ def shown(request: pytest.FixtureRequest, page: Any, tmp_path: Path) -> Any:
 
 def test_hostile_words_are_seen_and_do_nothing(shown: Any) -> None:
     shown.evaluate("document.querySelectorAll('details').forEach(fold => fold.open = true)")
-    shown.wait_for_timeout(200)
+    shown.evaluate("Promise.all([...document.images].map(image => image.decode().catch(() => null)))")
     assert shown.evaluate("window.hacked") is None
     assert shown.locator("img:not([src^='data:'])").count() == 0
     assert shown.locator("script").count() == 0

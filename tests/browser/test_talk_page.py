@@ -56,8 +56,10 @@ def test_the_microphone_test_hears_a_voice_and_tells_silence_and_a_refusal(open_
     page.evaluate("wav => window.speak(wav)", base64.b64encode(ORDER.read_bytes()).decode())
     page.get_by_text("We hear you").wait_for(timeout=PATIENCE_MS)
     page.wait_for_function(f"{MICROPHONES}.every(state => state === 'ended')")
+    other = page.get_by_label("Microphone", exact=True).select_option(index=1)
     page.get_by_role("button", name="Test again").click()
     page.get_by_text("Nothing heard").wait_for(timeout=PATIENCE_MS)
+    assert other[0] in page.evaluate("JSON.stringify(window.asked)")  # however the page words it
     page.evaluate("window.refusal = 'NotAllowedError'")
     page.get_by_role("button", name="Test again").click()
     page.get_by_text("did not let this page use the microphone").wait_for(timeout=PATIENCE_MS)

@@ -72,6 +72,16 @@ def test_a_new_panel_is_ready_and_says_what_serves_it(panel: SessionPanel) -> No
     assert facts["sound"] == "not chosen yet"
 
 
+def test_where_no_widget_is_drawn_a_line_says_so(panel: SessionPanel) -> None:
+    data, _ = panel._repr_mimebundle_()
+    assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.view_id == panel.model_id
+    assert (
+        data["text/plain"] == "The voice panel of support@3 shows only while its kernel runs; what was said is below."
+    )
+    panel.agent = ATTACK
+    assert "&lt;script&gt;" in panel._repr_mimebundle_()[0]["text/html"]
+
+
 def test_states_are_told_in_words(panel: SessionPanel, session: Any) -> None:
     panel.comm.page_says({"do": "start", "kind": "auto"})
     assert panel.status["words"] == "Connecting"
@@ -94,6 +104,8 @@ def test_the_line_in_use_is_named(panel: SessionPanel, session: Any) -> None:
 def test_what_is_being_said_is_shown_until_it_is_final(panel: SessionPanel, session: Any) -> None:
     session.happens(live_events.UserPartial("where is"))
     assert panel.partial == "you: where is"
+    session.happens(live_events.UserPartial(""))
+    assert panel.partial == "", "nothing is no word of the user"
     session.happens(events.UserTurn("where is my order"))
     assert panel.partial == ""
     session.happens(events.AgentText("It "), events.AgentText("ships"))
