@@ -58,6 +58,13 @@ def recordings_of(home: Path, conversation_id: str) -> list[Path]:
     return [*earlier, *([newest] if newest.exists() else [])]
 
 
+def has_recording(home: Path, conversation_id: str) -> bool:
+    """Say whether there is sound of a conversation; of an id that cannot be one there is none."""
+    with contextlib.suppress(InvalidValueError):
+        return bool(recordings_of(home, conversation_id))
+    return False
+
+
 def delete_recording(home: Path, conversation_id: str) -> None:
     """Delete the sound of a conversation; harmless when there is none.
 

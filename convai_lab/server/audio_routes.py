@@ -11,6 +11,7 @@ from starlette.responses import FileResponse, Response
 from convai_lab.server.answers import Refusal
 from convai_lab.server.audio_files import recordings_of
 from convai_lab.server.call import Call, route
+from convai_lab.server.context import Platform
 
 MEDIA_TYPE = "audio/wav"
 TO_THE_END_SECS = 1e6
@@ -27,6 +28,15 @@ def get_audio(call: Call) -> Any:
         why = "it was held in text" if conversation.channel == "text" else "its agent's privacy settings forbid it"
         raise Refusal(404, "audio_not_found", f"conversation {conversation_id} has no recording: {why}")
     platform.live.check_free(conversation_id)
+    return recording_of(platform, conversation_id)
+
+
+def recording_of(platform: Platform, conversation_id: str) -> Response:
+    """Return the recording of a conversation that is over.
+
+    Raises:
+        Refusal: It is not there any more.
+    """
     parts = recordings_of(platform.home, conversation_id)
     if not parts:
         raise Refusal(404, "audio_not_found", f"the recording of conversation {conversation_id} is not there any more")

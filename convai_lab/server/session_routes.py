@@ -52,11 +52,14 @@ on ``live_flush``. Whoever closes the socket ends the session; errors come as an
 
 from __future__ import annotations
 
+from functools import partial
+
 from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from convai_lab.server.admission import Admitted, admit_owner
 from convai_lab.server.answers import Refusal
+from convai_lab.server.audio_files import has_recording
 from convai_lab.server.context import Platform
 from convai_lab.server.conversation_socket import deny
 from convai_lab.server.current_reply import crash
@@ -89,7 +92,8 @@ async def _serve(websocket: WebSocket, *, is_cloud: bool) -> None:
     await websocket.accept()
     outbox = SharedOutbox(websocket)
     read = read_bridge_frame if is_cloud else read_live_frame
-    share = WindowShare(websocket.app.state.window_links, outbox, platform.clock, read)
+    is_recorded = partial(has_recording, platform.home) if not is_cloud else lambda _: False  # elsewhere, not here
+    share = WindowShare(websocket.app.state.window_links, outbox, platform.clock, read, is_recorded)
     try:
         await (_bridge if is_cloud else _hold)(platform, websocket, outbox, share.new_inbox(websocket))
     except Problem as problem:

@@ -1,7 +1,8 @@
 """Window links: which link opens which session's page, and only once?
 
 A link carries a token in its fragment, which no browser sends anywhere by itself. The page exchanges it, once, for a
-second token that it keeps in its memory and shows on its socket. Only digests of tokens are kept here.
+second token that it keeps in its memory and shows on its socket; at the end it is told a third, for the recording.
+Only digests of tokens are kept here.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ LINK_SECS = 600.0
 """So long a link waits to be opened; as long as a session waits for its user."""
 PAGE_SECS = 60.0
 """So long a page that has loaded may take to open its socket."""
+RECORDING_SECS = 3600.0
+"""So long after the end the page may fetch the recording of its session."""
 MAX_TOKEN_CHARS = 200
 MAX_LINKS = 1_000
 AGAIN = "run %talk AGENT --window again (or: convai talk AGENT --window)"
@@ -40,6 +43,7 @@ class WindowLinks:
         self._clock = clock
         self._links: dict[str, _Link] = {}
         self._pages: dict[str, _Link] = {}
+        self._recordings: dict[str, tuple[str, float]] = {}
 
     def new_link(self, share: WindowShare) -> str:
         """Return the token of a new link to this session."""
@@ -72,6 +76,25 @@ class WindowLinks:
             raise Refusal(403, "unknown_page", f"This page may not talk any more: {AGAIN}.")
         page.used = True
         return page.share
+
+    def new_recording(self, conversation_id: str) -> str:
+        """Return the token with which the page of this conversation may fetch its recording, for a while."""
+        if len(self._recordings) >= MAX_LINKS:
+            del self._recordings[next(iter(self._recordings))]
+        token = secrets.token_urlsafe(32)
+        self._recordings[_digest(token)] = (conversation_id, self._clock.now() + RECORDING_SECS)
+        return token
+
+    def recorded(self, token: object) -> str:
+        """Return the conversation whose recording the page may have that shows this token.
+
+        Raises:
+            Refusal: The token is not known, or has expired.
+        """
+        conversation_id, expires_at = self._recordings.get(_digest(token), ("", 0.0))
+        if not conversation_id or self._clock.now() > expires_at:
+            raise Refusal(403, "unknown_recording", "This page may not have the recording any more: play conv.audio.")
+        return conversation_id
 
     def forget(self, share: WindowShare) -> None:
         """Forget the links of a session that is over; that one was used is known for a while."""

@@ -2,11 +2,13 @@
 
 ``/window`` is a page without any data of a session: its link carries a token in the fragment, which the page takes
 out of its address and exchanges at ``/window/open`` for another one, kept in its memory; with that, it opens
-``/window/socket``. The platform's API key never reaches it. Only this very origin may do any of it.
+``/window/socket``. When the session is over it gets a third one, for the recording alone. The platform's API key never
+reaches it. Only this very origin may do any of it.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -20,6 +22,7 @@ from starlette.routing import BaseRoute, Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from convai_lab.server.answers import Refusal, json_answer, refusal_answer
+from convai_lab.server.audio_routes import recording_of
 from convai_lab.server.context import Platform
 from convai_lab.server.conversation_socket import deny
 from convai_lab.server.limits import parse_json, read_body
@@ -40,9 +43,10 @@ FILES: Mapping[str, tuple[Path, str]] = {
     "/icon.svg": (FOLDER / "icon.svg", "image/svg+xml"),
     "/session_panel.js": (PANEL / "session_panel.js", "text/javascript"),
     "/session_panel.css": (PANEL / "session_panel.css", "text/css"),
+    "/panel_measures.js": (PANEL / "panel_measures.js", "text/javascript"),
     "/panel_worklet.js": (PANEL / "panel_worklet.js", "text/javascript"),
 }
-"""The panel and the queue that plays are the notebook's own files: one look, and the same words."""
+"""The panel, what it measures and the queue that plays are the notebook's own files: one look, and the same words."""
 HEADERS = {
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
@@ -76,6 +80,21 @@ async def open_page(request: Request) -> Response:
     except Refusal as refusal:
         return refusal_answer(refusal.status, refusal.word, refusal.message, {**HEADERS, **refusal.headers})
     return json_answer({"token": token}, headers=HEADERS)
+
+
+async def window_recording(request: Request) -> Response:
+    """POST /window/recording: what was said in a session that is over, for its own page, which shows its token."""
+    platform: Platform = request.app.state.platform
+    links: WindowLinks = request.app.state.window_links
+    try:
+        check_own_page(request.headers)
+        platform.rates.visit()
+        conversation_id = links.recorded(_token_in(await read_body(request, MAX_BODY_BYTES)))
+        answer = await asyncio.to_thread(recording_of, platform, conversation_id)
+    except Refusal as refusal:
+        return refusal_answer(refusal.status, refusal.word, refusal.message, {**HEADERS, **refusal.headers})
+    answer.headers.update(HEADERS)
+    return answer
 
 
 async def window_socket(websocket: WebSocket) -> None:
@@ -147,5 +166,6 @@ def _socket_source(headers: Headers) -> str:
 ROUTES: list[BaseRoute] = [
     *(Route(PAGE_PATH + name, page_file, methods=["GET"]) for name in FILES),
     Route(f"{PAGE_PATH}/open", open_page, methods=["POST"]),
+    Route(f"{PAGE_PATH}/recording", window_recording, methods=["POST"]),
     WebSocketRoute(f"{PAGE_PATH}/socket", window_socket),
 ]

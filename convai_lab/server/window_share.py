@@ -59,10 +59,16 @@ class SharedOutbox(LiveOutbox):
 
 
 class WindowShare:
-    """The page's half of one session; without a link it does nothing."""
+    """The page's half of one session; without a link it does nothing.
 
-    def __init__(self, links: WindowLinks, outbox: SharedOutbox, clock: Clock, read: Read) -> None:
+    `is_recorded` says whether there is a recording of a conversation, which its page may then fetch.
+    """
+
+    def __init__(
+        self, links: WindowLinks, outbox: SharedOutbox, clock: Clock, read: Read, is_recorded: Callable[[str], bool]
+    ) -> None:
         self._links, self._outbox, self._clock, self._read = links, outbox, clock, read
+        self._is_recorded = is_recorded
         self._view: WindowView | None = None
         self._session: Inbox | None = None
         self._letters: deque[dict[str, Any]] = deque()
@@ -143,6 +149,8 @@ class WindowShare:
         if event["type"] == "audio":
             sound = event["audio_event"]
             self._tell({"audio": sound["audio_base_64"], "id": sound["event_id"], "rate": self._rate_hz})
+        elif event["type"] == "live_sound_timed":
+            self._tell({"timed": event["number"], "at": event["at"]})
         elif event["type"] == "live_flush":
             self._flush(event["event_id"])
         elif event["type"] == "interruption":
@@ -152,9 +160,14 @@ class WindowShare:
     def end(self, reason: str) -> None:
         """Show the page that the session is over, and why."""
         if self._view is not None and not self._over.is_set():
-            self._set(self._view.end(reason, by_page=self._left))
+            self._set(self._view.end(reason, by_page=self._left, recording=self._recording()))
         self._over.set()
         self._news.set()
+
+    def _recording(self) -> str:
+        """Return the token with which the page may fetch what was recorded; "" where nothing was."""
+        conversation_id = self._view.conversation_id if self._view is not None and self._has_page else ""
+        return self._links.new_recording(conversation_id) if self._is_recorded(conversation_id) else ""
 
     def _set(self, changed: Mapping[str, Any]) -> None:
         if changed:
@@ -241,7 +254,9 @@ class WindowShare:
             return Gone(NORMAL)
         message = self._read(text)
         match message:
-            case live.Choose(kind="comm" | "text") | AudioChunk() | UserMessage() | live.Mute() | Unsupported():
+            case live.Choose(kind="comm" | "push_to_talk" | "text") | AudioChunk() | live.Clip() | UserMessage():
+                return message
+            case live.Mute() | live.SoundTakes() | Unsupported():
                 return message
             case live.Passed(frame={"type": "user_message"}):
                 return message

@@ -25,7 +25,11 @@ STATES = {
     "speaking": "The agent is speaking",
 }
 NOT_KNOWN = "not known yet"
-SOUND = {"comm": "through this page's websocket", "text": "typing only"}
+SOUND = {
+    "comm": "through this page's websocket",
+    "push_to_talk": "push to talk, one clip at a time",
+    "text": "typing only",
+}
 GOES_ON = "The session goes on."
 OWNER_LEFT = "the notebook or program that made this link ended it, or is gone"
 
@@ -65,6 +69,11 @@ class WindowView:
         }
         self.shown.update(self._facts())
 
+    @property
+    def conversation_id(self) -> str:
+        """Return under which id this is recorded; "" until it is known."""
+        return self._conversation.id
+
     def begin(self) -> dict[str, Any]:
         """Show that the user has begun."""
         if self._began_at is not None or self._is_over:
@@ -79,15 +88,16 @@ class WindowView:
         reader = _READERS.get(str(event.get("type")))
         return self._change(**reader(self, event)) if reader and not self._is_over else {}
 
-    def end(self, reason: str, *, by_page: bool) -> dict[str, Any]:
-        """Show that it is over, and what remains of it."""
+    def end(self, reason: str, *, by_page: bool, recording: str = "") -> dict[str, Any]:
+        """Show that it is over, and what remains of it; `recording` is the token with which the page may fetch that."""
         if self._is_over:
             return {}
         self._is_over = True
         secs = 0.0 if self._began_at is None else self._clock.now() - self._began_at
         said = "Ended by you" if by_page else f"Ended: {words.clean(reason)}" if reason else "Ended"
         record = self._conversation = self._conversation.with_changes(status="done")
-        finished = {"id": record.id, "has_audio": False, "code": as_code(record), "test": as_test(record)}
+        finished: dict[str, Any] = {"id": record.id, "code": as_code(record), "test": as_test(record)}
+        finished |= {"has_audio": bool(recording), "recording": recording}
         return self._change(
             status={"state": "ended", "words": said},
             elapsed={"secs": secs, "running": False},
@@ -162,6 +172,7 @@ class WindowView:
 
     def _facts(self) -> dict[str, Any]:
         record = self._conversation
+        is_answered = any(turn.role == "user" for turn in record.turns)
         names = {part: words.clean(str(self._engines.get(part) or ""))[:NAME_CHARS] for part in ("llm", "asr", "tts")}
         facts = [
             ["platform", words.clean(self._platform)],
@@ -169,7 +180,7 @@ class WindowView:
             ["hears with", names["asr"] or NOT_KNOWN],
             ["speaks with", names["tts"] or NOT_KNOWN],
             ["sound", SOUND.get(self._kind, "not chosen yet")],
-            ["cost", words.cost(record).removeprefix("cost ") if record.turns else "none yet"],
+            ["cost", words.cost(record).removeprefix("cost ") if is_answered else "none yet"],
         ]
         return {"facts": facts}
 

@@ -34,6 +34,9 @@ window.isLoudFor = (many) =>
     }, 20);
   });
 
+/** Resolve when it is so late, by `window.seconds`. */
+window.secondsPass = (until) => new Promise((done) => setTimeout(done, 1000 * (until - window.seconds())));
+
 const Socket = window.WebSocket;
 window.WebSocket = class extends Socket {
   constructor(...all) {

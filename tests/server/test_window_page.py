@@ -24,7 +24,7 @@ from convai_lab.workspace.window import Window
 
 EVIL = "<script>alert(1)</script>"
 FILES = ("", "/window.js", "/window_sound.js", "/window_worklet.js", "/window.css", "/icon.svg")
-SHARED = ("/session_panel.js", "/session_panel.css", "/panel_worklet.js")
+SHARED = ("/session_panel.js", "/session_panel.css", "/panel_measures.js", "/panel_worklet.js")
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,12 @@ import { Sound } from "./window_sound.js";
 
 const GET_ANOTHER = "Run %talk AGENT --window again (or: convai talk AGENT --window), and open the new link.";
 const NO_LINK = `This page was opened without its link, or loaded again, and a link works only once. ${GET_ANOTHER}`;
+const KINDS = { comm: "talk freely", push_to_talk: "push to talk", text: "typing only" };
+const NO_RECORDING = {
+  code: "platform",
+  what: "The recording could not be fetched: the platform does not answer, or it is too long ago.",
+  instead: "While the platform runs, conv.audio of the conversation plays it in a notebook.",
+};
 const PLATFORM_GONE = "The platform does not answer any more; what was said is kept.";
 
 /** Values that tell whoever listens that they changed: what the panel expects of a widget's model. */
@@ -43,15 +49,20 @@ function takeToken() {
   return token;
 }
 
-/** Exchange the link's token for the page's own; a link that works no more is said in words. */
-async function exchange(token) {
-  if (!token) throw new Error(NO_LINK);
-  const answer = await fetch("/window/open", {
+/** Show a token, in a body, where it is in no address. */
+function post(path, token) {
+  return fetch(path, {
     method: "POST",
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ token }),
     credentials: "omit",
   }).catch(() => null);
+}
+
+/** Exchange the link's token for the page's own; a link that works no more is said in words. */
+async function exchange(token) {
+  if (!token) throw new Error(NO_LINK);
+  const answer = await post("/window/open", token);
   if (!answer) throw new Error(`The platform does not answer: it was stopped. ${GET_ANOTHER}`);
   const body = await answer.json().catch(() => ({}));
   if (!answer.ok) throw new Error(body.detail?.message ?? GET_ANOTHER);
@@ -88,13 +99,14 @@ class Page {
   take(letter) {
     if (letter.audio) this.sound?.play(letter);
     else if ("flush" in letter) this.sound?.flush(letter.flush);
+    else if ("timed" in letter) this.sound?.timing?.clock.answered(letter.timed, letter.at);
     else if (letter.set) this.model ? this.change(letter.set) : this.show(letter.set);
   }
 
   show(values) {
     this.media = new Model({ line: { phase: "ready", kind: "" }, levels: { user: 0, agent: 0 }, devices: [], test: {} });
     const parts = { media: this.media };
-    this.model = new Model({ ...values, media: "media", alone: true }, (message) => this.obey(message), parts);
+    this.model = new Model({ ...values, media: "media", alone: true, kinds: KINDS }, (message) => this.obey(message), parts);
     this.sound = new Sound(this.media, (message) => this.send(message), (problem) => this.model.set("problem", problem));
     document.title = `Talk with ${values.agent}`;
     const place = document.getElementById("window");
@@ -113,6 +125,15 @@ class Page {
     if (asked.do === "mute") this.send({ type: "live_mute", on: asked.on });
     if (asked.do === "end") this.send({ type: "window_end" });
     if (asked.do === "start") this.model.set("problem", {});
+    if (asked.do === "play") this.play(this.model.get("finished").recording);
+  }
+
+  /** Fetch the recording with the token that the platform gave this page at the end, and play it. */
+  async play(token) {
+    const answer = await post("/window/recording", token);
+    if (!answer?.ok) return this.model.set("problem", NO_RECORDING);
+    const mime = answer.headers.get("content-type");
+    return this.model.trigger("msg:custom", { do: "play", mime }, [await answer.arrayBuffer()]);
   }
 
   async say(text) {

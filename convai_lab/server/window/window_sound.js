@@ -1,9 +1,9 @@
 // The sound of the page: the microphone at 16 kHz to the socket, the agent's speech from it, and how loud both are.
 
-const METER_EVERY_MS = 80;
-const TEST_MS = 4000;
-const HEARD_LEVEL = 0.4; // -36 dBFS: a voice at arm's length, not a fan
-const HEARD_TIMES = 4;
+import { hearsAVoice, Hush, Meter, METER_EVERY_MS, outputMs, Timing } from "./panel_measures.js";
+
+const FRAME_MS = 20; // of `window_worklet.js`: a word's end waits until its frame is full, half of that on average
+const MAX_CLIP_BYTES = 8 * 1024 * 1024;
 const CONSTRAINTS = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
 const GOES_ON = "The session goes on: type below.";
 
@@ -19,6 +19,7 @@ const PROBLEMS = {
     "Browsers give the microphone only to pages opened with https:// or from localhost.",
     `Reach the platform under localhost (an SSH tunnel will do), with a new link. ${GOES_ON}`,
   ],
+  too_long: ["The clip is too long: nothing of it was sent.", "Speak shorter, or type: the session goes on."],
   page: ["Something went wrong with the sound in this page.", `Try again. ${GOES_ON}`],
 };
 const CODES = {
@@ -29,8 +30,6 @@ const CODES = {
   NotReadableError: "device_busy",
   AbortError: "device_busy",
 };
-
-const after = (ms) => new Promise((done) => setTimeout(done, ms));
 
 class SoundProblem extends Error {
   constructor(code, detail = "") {
@@ -46,28 +45,11 @@ export function describe(error) {
   return { code, what, instead };
 }
 
-/** How loud a node is, from 0 (-60 dBFS) to 1. */
-class Meter {
-  constructor(context, source) {
-    this.source = source;
-    this.analyser = new AnalyserNode(context, { fftSize: 1024 });
-    source.connect(this.analyser);
-    this.samples = new Float32Array(this.analyser.fftSize);
-  }
-
-  read() {
-    this.analyser.getFloatTimeDomainData(this.samples);
-    const power = this.samples.reduce((sum, value) => sum + value * value, 0) / this.samples.length;
-    return Math.min(1, Math.max(0, (10 * Math.log10(power + 1e-12) + 60) / 60));
-  }
-
-  close() {
-    this.source.disconnect(this.analyser);
-  }
-}
-
 function base64(buffer) {
-  return btoa(String.fromCharCode(...new Uint8Array(buffer)));
+  const bytes = new Uint8Array(buffer);
+  let characters = "";
+  for (let at = 0; at < bytes.length; at += 8192) characters += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  return btoa(characters);
 }
 
 function fromBase64(text) {
@@ -83,6 +65,7 @@ export class Sound {
       mute: ({ on }) => this.mute(on),
       device: ({ id }) => this.change(id),
       test: () => this.test(),
+      clip: ({ on }) => this.clip(on),
     };
     media.on("order", (order) => this.obey(order));
   }
@@ -101,9 +84,10 @@ export class Sound {
     this.isStarting = true;
     try {
       await this.openContext(); // also who only types hears the agent
-      this.media.set("line", { phase: "microphone", kind: "comm" });
+      this.media.set("line", { phase: "microphone", kind });
       if (kind === "text") return this.use("text");
       await this.openMicrophone();
+      if (kind === "push_to_talk") return this.use("push_to_talk");
       this.use("comm");
       this.record();
     } catch (error) {
@@ -132,8 +116,11 @@ export class Sound {
     this.context.resume().catch(() => {}); // silent until the first click in the page
     for (const name of ["panel_worklet.js", "window_worklet.js"]) await this.context.audioWorklet.addModule(`/window/${name}`);
     this.player = new AudioWorkletNode(this.context, "convai-player", { outputChannelCount: [1] });
-    this.player.connect(this.context.destination);
+    this.volume = new GainNode(this.context);
+    this.player.connect(this.volume).connect(this.context.destination);
     this.meter("agent", this.player);
+    this.hush = new Hush((side) => this.level(side), (volume) => (this.volume.gain.value = volume));
+    this.timing = new Timing(this);
   }
 
   async openMicrophone(deviceId) {
@@ -179,13 +166,23 @@ export class Sound {
       this.media.set("test", { phase: "", heard: false });
       throw error;
     }
-    const until = performance.now() + TEST_MS;
-    let heard = 0;
-    while (performance.now() < until && heard < HEARD_TIMES) {
-      await after(METER_EVERY_MS);
-      heard += this.media.get("levels").user > HEARD_LEVEL ? 1 : 0;
-    }
-    this.media.set("test", { phase: "done", heard: heard >= HEARD_TIMES });
+    const heard = await hearsAVoice(() => this.media.get("levels").user);
+    this.media.set("test", { phase: "done", heard });
+  }
+
+  /** Push to talk: what is said while the button is down goes as one clip. */
+  clip(on) {
+    if (on) {
+      this.clips = new MediaRecorder(this.stream);
+      this.clips.addEventListener("dataavailable", ({ data }) => this.sendClip(data).catch((error) => this.fail(describe(error))));
+      this.clips.start();
+    } else if (this.clips?.state === "recording") this.clips.stop();
+    this.media.set("line", { ...this.media.get("line"), recording: on });
+  }
+
+  async sendClip(clip) {
+    if (clip.size > MAX_CLIP_BYTES) throw new SoundProblem("too_long");
+    if (clip.size) this.send({ type: "live_clip", data: base64(await clip.arrayBuffer()), mime: clip.type.split(";")[0] });
   }
 
   play({ audio, id, rate }) {
@@ -206,20 +203,52 @@ export class Sound {
   }
 
   measure() {
-    const read = (side) => this.meters[side]?.read() ?? 0;
-    this.media.set("levels", { user: this.isMuted ? 0 : read("user"), agent: read("agent") });
+    this.media.set("levels", { user: this.level("user"), agent: this.level("agent") });
+  }
+
+  level(side) {
+    return side === "user" && this.isMuted ? 0 : (this.meters[side]?.read() ?? 0);
+  }
+
+  // What `Timing` asks and tells
+
+  agentMeter() {
+    return this.meters.agent;
+  }
+
+  ways(way) {
+    return this.media.get("line").kind === "comm" ? { toAgent: way === null ? null : way + FRAME_MS / 2, toUser: way } : null;
+  }
+
+  out() {
+    return outputMs(this.context);
+  }
+
+  tell(content) {
+    this.send({ type: "live_sound_takes", ...content });
+  }
+
+  show(delay) {
+    this.media.set("delay", delay);
+  }
+
+  /** A socket of our own shows nobody that it is busy. */
+  isQuiet() {
+    return false;
   }
 
   closeMicrophone() {
     if (this.recorder) this.recorder.port.onmessage = null;
     this.source?.disconnect();
     this.stream?.getTracks().forEach((track) => track.stop());
-    this.meters.user = this.recorder = this.source = this.stream = null;
+    this.meters.user = this.recorder = this.source = this.stream = this.clips = null;
   }
 
   close() {
     this.isOver = true;
     clearInterval(this.metering);
+    this.timing?.close();
+    this.hush?.close();
     this.closeMicrophone();
     this.context?.close().catch(() => {});
     this.media.set("levels", { user: 0, agent: 0 });
