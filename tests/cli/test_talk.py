@@ -109,7 +109,8 @@ def test_a_page_is_offered_and_what_was_said_there_is_printed(
     token = said.partition("/window#")[2].split()[0]
     own = {"origin": platform.url}
     page_token = httpx.post(f"{platform.url}/window/open", json={"token": token}, headers=own).json()["token"]
-    with connect(platform.url.replace("http", "ws", 1) + "/window/socket", additional_headers=own) as page:
+    address = platform.url.replace("http", "ws", 1) + "/window/socket"
+    with connect(address, additional_headers=own, max_queue=None) as page:  # else its goodbye may wait for 10 s
         page.send(json.dumps({"type": "window", "token": page_token}))
         page.send(json.dumps({"type": "user_message", "text": "where is it"}))
         while "It ships tomorrow." not in page.recv(timeout=20):

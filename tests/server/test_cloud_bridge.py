@@ -48,7 +48,7 @@ async def bridged(platform: StubPlatform, url: str, is_last: Callable[[Any], boo
     """Open a session at an address, choose to type, and return what is said until `is_last` or the end."""
     heard: list[Any] = []
     address = platform.url.replace("http", "ws", 1) + "/v1/local/cloud_session"
-    async with connect(address, additional_headers={"xi-api-key": platform.key}) as socket:
+    async with connect(address, additional_headers={"xi-api-key": platform.key}, max_queue=None) as socket:
         for frame in ({"type": "live_cloud", "url": url, "who": "Far"}, HELLO, {"type": "live_choose", "kind": "text"}):
             await socket.send(json.dumps(frame))
         try:

@@ -98,7 +98,7 @@ def shown_in_window(local: Workspace, agent: Agent) -> tuple[str, list[str]]:
     seen = [httpx.get(f"{url}/window").text, repr(window)]
     page_token = httpx.post(f"{url}/window/open", json={"token": token}, headers={"origin": url}).json()["token"]
     address = f"ws://{urlsplit(url).netloc}/window/socket"
-    with connect(address, additional_headers={"origin": url}) as page:
+    with connect(address, additional_headers={"origin": url}, max_queue=None) as page:
         hello = {"type": "window", "token": page_token}
         choose = {"type": "live_choose", "kind": "text"}
         for frame in (hello, choose, {"type": "user_message", "text": "Break now."}):

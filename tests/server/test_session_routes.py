@@ -37,11 +37,16 @@ def address(platform: StubPlatform, route: str, agent_id: str = "") -> str:
     return platform.url.replace("http", "ws", 1) + f"/v1/local/{route}?agent_id={agent_id}"
 
 
+def at(platform: StubPlatform, route: str, agent_id: str = "") -> connect:
+    """Connect as a program with the key does; a full queue would stop reading, and then no goodbye is heard."""
+    headers = {"xi-api-key": platform.key}
+    return connect(address(platform, route, agent_id), additional_headers=headers, max_queue=None)
+
+
 async def said(platform: StubPlatform, agent_id: str, frames: list[str | bytes], *, until: str) -> list[dict[str, Any]]:
     """Send frames, and return what is said until a type of event comes, or the connection is closed."""
     heard: list[dict[str, Any]] = []
-    headers = {"xi-api-key": platform.key}
-    async with connect(address(platform, "session", agent_id), additional_headers=headers) as socket:
+    async with at(platform, "session", agent_id) as socket:
         try:
             with contextlib.suppress(ConnectionClosed):  # what was said before is read below
                 await socket.send(json.dumps({"type": "conversation_initiation_client_data"}))
@@ -155,8 +160,7 @@ async def test_private_messages_that_nobody_knows_are_passed_over(platform: Stub
 
 
 async def test_the_cloud_route_asks_for_the_address_first(platform: StubPlatform) -> None:
-    headers = {"xi-api-key": platform.key}
-    async with connect(address(platform, "cloud_session"), additional_headers=headers) as socket:
+    async with at(platform, "cloud_session") as socket:
         await socket.send(frame("live_choose", kind="comm"))
         event = json.loads(await socket.recv())
         while event["type"] != "error":
