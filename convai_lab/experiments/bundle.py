@@ -7,7 +7,7 @@ is one. See `archive` for what is checked when it is opened, and `redaction` for
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,9 @@ from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.wire_format import conversation_to_wire
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.experiments.archive import Archive, Part, write_archive
+from convai_lab.experiments.cassette_redaction import taped_line
 from convai_lab.experiments.comparison import Comparison, RunFacts
-from convai_lab.experiments.redaction import Hide, hidden_variables, hide_in, hide_in_text, variables_hider
+from convai_lab.experiments.redaction import Hide, hidden_variables, hide_in, variables_hider
 from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.unbundling import read_comparison
 from convai_lab.experiments.variant import Variant
@@ -43,15 +44,15 @@ def save(
 ) -> Path:
     """Write a comparison into one file; return its path.
 
-    Keys are taken out always. The table of trials and the verdict are the same when it is reopened; with `redact`,
-    what was said loses e-mail addresses, phone numbers and the values of callers' variables.
+    Keys are taken out always. The results and the verdict are the same when it is reopened; with `redact`, texts lose
+    e-mail addresses, phone numbers and the values of all callers' variables. Recorded sound stays as it is.
 
     Args:
         path: ``.convai`` is added where it has no ending. A file that is there is replaced.
         redact: Take out what could tell who called, and headers of agents.
         conversations: Take the conversations along.
-        cassette: A cassette to take along; by itself the one that was recorded or replayed. Redacted, it replays only
-            where nothing was taken out.
+        cassette: A cassette to take along; by itself the one that was recorded or replayed. Redacted, it still answers
+            the redacted scenarios, but where a value was no text, stood in the agent, or was heard.
 
     Raises:
         InvalidValueError: It cannot be written there.
@@ -114,11 +115,10 @@ def _target(path: str | Path) -> Path:
 def _parts(
     comparison: Comparison, redact: bool, conversations: bool, cassette: str | Path | None
 ) -> Iterator[Part]:  # fmt: skip
-    variables = {scenario.id: dict(scenario.variables) for scenario in comparison.scenarios}
-    hiders = {name: variables_hider(values) if redact else str for name, values in variables.items()}
+    hide = variables_hider(*(scenario.variables for scenario in comparison.scenarios)) if redact else str
     agents = [_variant(variant) for variant in comparison.variants]
-    scenarios = [_scenario(scenario.to_dict(), redact, hiders[scenario.id]) for scenario in comparison.scenarios]
-    trials = [_trial(trial, redact, hiders.get(trial.scenario_id, str)) for trial in comparison.trials]
+    scenarios = [_scenario(scenario.to_dict(), redact, hide) for scenario in comparison.scenarios]
+    trials = [_trial(trial, redact, hide) for trial in comparison.trials]
     yield _json(VARIANTS, hide_in(agents) if redact else agents)
     yield _lines(SCENARIOS, scenarios)
     yield _lines(TRIALS, trials)
@@ -129,10 +129,10 @@ def _parts(
         if said is None:
             gone += 1
         else:
-            yield _json(f"{CONVERSATIONS}{trial.key}.json", _conversation(said, trial, redact, variables))
+            yield _json(f"{CONVERSATIONS}{trial.key}.json", _conversation(said, redact, hide))
     yield _json(ABOUT, _about(comparison, gone, conversations))
     if (tape := _cassette_of(comparison, cassette)) is not None:
-        yield _cassette(tape, redact)
+        yield _cassette(tape, redact, hide)
 
 
 def _variant(variant: Variant) -> dict[str, Any]:
@@ -144,7 +144,7 @@ def _scenario(written: dict[str, Any], redact: bool, hide: Hide) -> dict[str, An
         return written
     rest = {name: value for name, value in written.items() if name not in ("id", "tags", "variables")}
     kept = {name: written[name] for name in ("id", "tags") if name in written}
-    variables = {"variables": hidden_variables(written["variables"])} if "variables" in written else {}
+    variables = {"variables": hidden_variables(written["variables"], hide)} if "variables" in written else {}
     return {**kept, **hide_in(rest, hide), **variables}
 
 
@@ -156,13 +156,15 @@ def _trial(trial: TrialResult, redact: bool, hide: Hide) -> dict[str, Any]:
     return {**hide_in(written, hide), **names}
 
 
-def _conversation(
-    said: Conversation, trial: TrialResult, redact: bool, variables: Mapping[str, Mapping[str, Any]]
-) -> Any:  # fmt: skip
+def _conversation(said: Conversation, redact: bool, hide_callers: Hide) -> Any:
     if not redact:
         return conversation_to_wire(said)
-    hide = variables_hider({**variables.get(trial.scenario_id, {}), **said.variables})
-    hidden = said.with_changes(variables=hidden_variables(said.variables), user_id=None)
+    hide_own = variables_hider(said.variables)
+
+    def hide(text: str) -> str:
+        return hide_own(hide_callers(text))
+
+    hidden = said.with_changes(variables=hidden_variables(said.variables, hide), user_id=None)
     return hide_in(conversation_to_wire(hidden), hide)
 
 
@@ -212,30 +214,13 @@ def _cassette_of(comparison: Comparison, given: str | Path | None) -> Path | Non
     return own if own.is_absolute() and own.is_file() else None
 
 
-def _cassette(path: Path, redact: bool) -> Part:
+def _cassette(path: Path, redact: bool, hide: Hide) -> Part:
     try:
         lines = path.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise InvalidValueError(f"cannot read {path}: {error.strerror or error}", field="cassette") from None
     name = path.name.lstrip(".") if path.suffix in CASSETTE_SUFFIXES else f"{path.name.lstrip('.')}.jsonl"
-    return Part(CASSETTE + name, b"".join(_taped(line, redact) for line in lines))
-
-
-def _taped(line: bytes, redact: bool) -> bytes:
-    """Return a line of a cassette without what must not leave; what is not text stays as it is."""
-    from convai_lab import settings
-
-    try:
-        text = line.decode()
-    except UnicodeDecodeError:
-        return line
-    if not redact:
-        return settings.scrub(text).encode()
-    try:
-        hidden = json.dumps(hide_in(json.loads(text)), separators=(",", ":")) + "\n"
-    except (ValueError, RecursionError):
-        return hide_in_text(text).encode()
-    return settings.scrub(hidden).encode()
+    return Part(CASSETTE + name, b"".join(taped_line(line, hide, redact=redact) for line in lines))
 
 
 def _lines(name: str, rows: list[dict[str, Any]]) -> Part:

@@ -18,8 +18,9 @@ import pytest
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import WebhookTool
 from convai_lab.conversations.conversation import Conversation, CriterionResult
-from convai_lab.conversations.turn import Turn
+from convai_lab.conversations.turn import ToolCall, Turn
 from convai_lab.errors import InvalidValueError, NotFoundError
+from convai_lab.evaluation.check import CheckResult
 from convai_lab.experiments import archive
 from convai_lab.experiments.bundle import cassette_in, load, save
 from convai_lab.experiments.comparison import Comparison
@@ -146,10 +147,64 @@ def test_what_could_tell_who_called_is_taken_out(tmp_path: Path) -> None:
     assert text.startswith(
         "I am [name], [e-mail], [phone] or [phone], order 1234, on 2026-11-22. See https://x.test/cb"
     )
-    assert again.conversation("gold", "s0", 0).variables["name"] == "[redacted]"
+    assert again.conversation("gold", "s0", 0).variables["name"] == "[name]"
     assert again.variant_names == ("gold", "b")
     assert again.scenarios[0].opening == "I am [name]"
     assert str(again.verdict) == str(_told_everything().verdict)
+
+
+def test_values_of_variables_are_taken_out_under_whatever_name_they_stand(tmp_path: Path) -> None:
+    told = {"name": "Ada Lovelace", "order_id": "A-7710", "role": "user", "plan": "gold", "born": 181512}
+    world = {
+        "facts": {"name": "Ada Lovelace", "order_id": "A-7710"},
+        "state": {
+            "orders": {"A-7710": {"id": "A-7710", "holder_name": "Ada Lovelace", "status": "gold", "no": 181512}}
+        },
+        "mocks": {"find": [{"when": {"order_id": "A-7710"}, "result": {"customer_name": "Ada Lovelace"}}]},
+        "checks": [{"state": {"has": {"orders.A-7710.status": "gold"}}}, {"said": "Ada Lovelace"}],
+        "expected_tool_calls": [{"tool": "find", "arguments": {"order_id": "A-7710"}}],
+    }
+    call = ToolCall(id="c", name="find", arguments={"order_id": "A-7710", "no": 181512})
+    turn = Turn(role="user", text="I am Ada Lovelace.", tool_calls=(call,))
+    said = Conversation(id="c1", agent_id="a", turns=(turn,), variables=told)
+    made = invented({"a": {"s0": [False], "s1": [True]}})
+    check = CheckResult(False, "said 'Ada Lovelace'", "", "said")
+    scenarios = (Scenario(id="s0", opening="Hi", variables=told, **world), Scenario(id="s1", opening="A-7710?"))
+    trials = tuple(trial.with_changes(checks=(check,)) for trial in made.trials)
+    known = replace(made, scenarios=scenarios, trials=trials, find_conversation=lambda _: said)
+    file = save(known, tmp_path / "x")
+    everything = b"\n".join(data for name, data in _parts(file).items() if name != "manifest.json").decode()
+    for secret in ("Lovelace", "7710", "gold", "181512"):
+        assert secret not in everything, secret
+    again = load(file)
+    assert again.scenarios[0].mocks["find"][0].when == {"order_id": "[order_id]"}
+    assert again.scenarios[0].checks[0] == {"state": {"has": {"orders.[order_id].status": "[plan]"}}}
+    assert again.conversation("a", "s0", 0).turns[0].tool_calls[0].name == "find"
+
+
+def test_a_cassette_tells_no_value_of_a_variable_of_any_scenario(tmp_path: Path) -> None:
+    tape = tmp_path / "tape.jsonl"
+    said = [[0.1, "text", "Dear Ada "], [0.2, "text", "Lovelace!"], [0.3, "done", {"finish_reason": "stop"}]]
+    lines: list[dict[str, Any]] = [
+        {"convai_cassette": 1, "id": "tape"},
+        {"part": "p1", "value": {"role": "system", "content": 'You speak to {"name": "J\\u00f6rg", "no": "A-7710"}.'}},
+        {"kind": "llm", "request": {"model": "m", "messages": ["p1"]}, "answer": {"events": said, "ended": 0.3}},
+        {
+            "kind": "tool",
+            "request": {"name": "find", "arguments": {"id": "A-7710"}},
+            "answer": {"value": {"id": "A-7710"}},
+        },
+    ]
+    tape.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    callers = [{"name": "Ada Lovelace"}, {"name": "Jörg", "order": "A-7710"}]
+    scenarios = tuple(Scenario(id=f"s{i}", opening="Hi", variables=known) for i, known in enumerate(callers))
+    made = replace(invented({"a": {"s0": [True], "s1": [True]}}), scenarios=scenarios)
+    kept = _parts(save(made, tmp_path / "x", cassette=tape))["cassette/tape.jsonl"].decode()
+    for secret in ("Ada", "Lovelace", "u00f6rg", "7710"):
+        assert secret not in kept, secret
+    told = [json.loads(line) for line in kept.splitlines()]
+    assert told[2]["answer"]["events"] == [[0.1, "text", "Dear [name]!"], said[2]]
+    assert told[3]["request"] == {"name": "find", "arguments": {"id": "[order]"}}
 
 
 def test_unredacted_files_keep_what_was_said_but_never_a_key(tmp_path: Path) -> None:

@@ -33,3 +33,30 @@ def test_redaction_hides_headers_and_values_under_secret_names() -> None:
 def test_callers_are_hidden_where_tools_keep_something_under_their_address() -> None:
     state = {"customers": {"ada@example.com": {"orders": 2}, "+49 30 901820 77": {"orders": 1}}}
     assert hide_in(state) == {"customers": {"[e-mail]": {"orders": 2}, "[phone]": {"orders": 1}}}
+
+
+def test_callers_values_are_found_in_json_in_other_cases_and_before_signs_and_nowhere_in_other_words() -> None:
+    hide = variables_hider({"name": "Jörg", "no": "A-77", "note": 'say "hi"', "of": "re", "way": {"street": "Elm 7"}})
+    for text, hidden in {
+        "JÖRG, A-77; A-770 and Jörgen at Elm 7": "[name], [no]; A-770 and Jörgen at [way]",
+        '{"who": "J\\u00f6rg\\nJörg", "said": "say \\"hi\\""}': '{"who": "[name]\\n[name]", "said": "[note]"}',
+        "they are there": "they are there",
+    }.items():
+        assert hide(text) == hidden
+
+
+def test_a_value_that_holds_an_address_is_hidden_as_a_whole() -> None:
+    hide = variables_hider({"contact": "Ada Lovelace, ada@example.com"})
+    assert hide_in_text("It is Ada Lovelace, ada@example.com.", hide) == "It is [contact]."
+
+
+def test_ten_thousand_callers_are_looked_for_as_fast_as_one() -> None:
+    hide = variables_hider(*({"name": f"caller {number}"} for number in range(10_000)))
+    assert hide("caller 77, " * 20_000) == "[name], " * 20_000
+
+
+def test_words_of_ours_stay_so_that_a_saved_comparison_can_be_read() -> None:
+    ours = {"role": "user", "status": "done", "call_successful": "success", "type": "client", "language": "eng"}
+    hide = variables_hider(ours)
+    assert hide_in(ours, hide) == ours
+    assert hide_in({"result": {"role": "user", "user": 1}}, hide) == {"result": {"role": "[role]", "[role]": 1}}

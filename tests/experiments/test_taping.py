@@ -10,6 +10,7 @@ import pytest
 
 from convai_lab.agents.agent import Agent
 from convai_lab.errors import CassetteMissError, InvalidValueError, StorageError
+from convai_lab.experiments.bundle import cassette_in, load, save
 from convai_lab.experiments.comparison import Comparison
 from convai_lab.experiments.taping import open_cassette
 from convai_lab.experiments.variant import Variant
@@ -221,3 +222,31 @@ def test_a_cluster_and_agents_elsewhere_are_refused(agent: Agent, path: Path) ->
         open_cassette(f"{path}:record", [here, there], "local")
     with pytest.raises(InvalidValueError, match="cassette: is recorded and replayed in one process only"):
         open_cassette(f"{path}:record", [here], object())
+
+
+def test_a_redacted_comparison_is_held_again_from_its_own_cassette(
+    agent: Agent, vendor: FakeVendor, run: Run, path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor.answer(lambda _: Reply(["Ada Love", "lace, it ", "shipped."]))  # type: ignore[attr-defined]
+    greeting = agent.with_changes(prompt="You speak to {{name}} about {{order}}.")
+    told = [{"name": "Ada Lovelace", "order": "A-1"}, {"name": "Bob", "order": "A-2"}]
+    cases = [
+        {
+            "id": f"s{i}",
+            "opening": f"I am {who['name']}.",
+            "variables": who,
+            "checks": [{"said": "shipped"}],
+            "max_turns": 4,
+        }
+        for i, who in enumerate(told)
+    ]
+    live = run(greeting, cases, cassette=f"{path}:record", journal=tmp_path / "one")
+    saved = load(save(live, tmp_path / "x"))
+    (tmp_path / "out").mkdir()
+    tape = cassette_in(tmp_path / "x.convai", tmp_path / "out")
+    assert tape is not None
+    assert "Lovelace" not in tape.read_text()
+    lose_the_vendor(vendor, monkeypatch)
+    again = run(saved.variants, saved.scenarios, cassette=tape, journal=tmp_path / "two")
+    assert [trial.success for trial in again] == [True, True]
+    assert again.conversation(saved.variant_names[0], "s0", 0).turns[-1].text == "[name], it shipped."
