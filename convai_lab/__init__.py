@@ -37,6 +37,9 @@ _PUBLIC = {
     "WebhookTool": "convai_lab.agents.tools",
     "Workspace": "convai_lab.workspace.workspace",
     "acompare": "convai_lab.experiments.comparison",
+    "agrade": "convai_lab.evaluation.grading",
+    "agreement": "convai_lab.evaluation.calibration",
+    "aprefer": "convai_lab.evaluation.grading",
     "areplay": "convai_lab.experiments.replay",
     "asimulate": "convai_lab.experiments.simulating",
     "compare": "convai_lab.experiments.comparison",
@@ -44,6 +47,8 @@ _PUBLIC = {
     "connect": "convai_lab.workspace.connect",
     "conversation_audio": "convai_lab.workspace.recordings",
     "conversations_df": "convai_lab.analysis.dataframes",
+    "corrected_rate": "convai_lab.evaluation.calibration",
+    "grade": "convai_lab.evaluation.grading",
     "keep_conversations": "convai_lab.experiments.keeping",
     "load": "convai_lab.experiments.bundle",
     "load_scenarios": "convai_lab.simulation.scenario",
@@ -53,6 +58,7 @@ _PUBLIC = {
     "plot_latency": "convai_lab.analysis.plots",
     "plot_timeline": "convai_lab.analysis.plots",
     "plot_waterfall": "convai_lab.analysis.plots",
+    "prefer": "convai_lab.evaluation.grading",
     "read_wav": "convai_lab.voice.wav",
     "replay": "convai_lab.experiments.replay",
     "reprice": "convai_lab.experiments.repricing",
@@ -63,6 +69,7 @@ _PUBLIC = {
     "tool": "convai_lab.agents.tools",
     "tool_calls_df": "convai_lab.analysis.dataframes",
     "turns_df": "convai_lab.analysis.dataframes",
+    "word_errors": "convai_lab.evaluation.word_errors",
     "write_wav": "convai_lab.voice.wav",
 }
 """Where each public name lives; ``module:name`` where it is called something else there."""
@@ -94,6 +101,9 @@ __all__ = [
     "WebhookTool",
     "Workspace",
     "acompare",
+    "agrade",
+    "agreement",
+    "aprefer",
     "areplay",
     "asimulate",
     "compare",
@@ -101,6 +111,8 @@ __all__ = [
     "connect",
     "conversation_audio",
     "conversations_df",
+    "corrected_rate",
+    "grade",
     "keep_conversations",
     "load",
     "load_scenarios",
@@ -110,6 +122,7 @@ __all__ = [
     "plot_latency",
     "plot_timeline",
     "plot_waterfall",
+    "prefer",
     "read_wav",
     "replay",
     "reprice",
@@ -120,6 +133,7 @@ __all__ = [
     "tool",
     "tool_calls_df",
     "turns_df",
+    "word_errors",
     "write_wav",
 ]
 
@@ -134,9 +148,12 @@ if TYPE_CHECKING:
     from convai_lab.conversations.conversation import Conversation
     from convai_lab.conversations.turn import Turn
     from convai_lab.errors import ConvaiLabError
+    from convai_lab.evaluation.calibration import agreement, corrected_rate
+    from convai_lab.evaluation.grading import agrade, aprefer, grade, prefer
     from convai_lab.evaluation.judge import Judge
     from convai_lab.evaluation.judge_panel import JudgePanel
     from convai_lab.evaluation.reliability import pass_at_k, pass_hat_k, score_audit
+    from convai_lab.evaluation.word_errors import word_errors
     from convai_lab.experiments.bundle import load
     from convai_lab.experiments.comparing import partial_comparison
     from convai_lab.experiments.comparison import Comparison, acompare, compare

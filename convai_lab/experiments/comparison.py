@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from convai_lab.evaluation.calibration import Agreement
     from convai_lab.experiments.comparing import Request
     from convai_lab.experiments.estimate import Estimate
     from convai_lab.simulation.scenario import Scenario
@@ -201,6 +202,27 @@ class Comparison:
         from convai_lab.experiments import verdict
 
         return verdict.verdict_of(self)
+
+    def agreement(self, labels: Any) -> Agreement:
+        """Return how far the success of trials, as judged, agrees with what people say of the same conversations.
+
+        Args:
+            labels: ``{(variant, scenario, trial): True}``, or a DataFrame with these columns and ``human``; a few
+                dozen will do, of any variants.
+
+        Raises:
+            InvalidValueError: It is something else.
+            NotFoundError: There is no such trial.
+        """
+        from convai_lab.experiments import calibrating
+
+        return calibrating.agreement_with(self, labels)
+
+    def corrected(self, labels: Any) -> pd.DataFrame:
+        """Return each variant's success as judged, and corrected (Rogan and Gladen) by people's `labels`, 95 %."""
+        from convai_lab.experiments import calibrating
+
+        return calibrating.corrected_df(self, labels)
 
     def plot_forest(self, **options: Any) -> Axes:
         """Plot every challenger's difference to the baseline with its interval."""
