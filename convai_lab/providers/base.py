@@ -137,7 +137,10 @@ class ASRCapabilities:
 
 
 class ASRStream(Protocol):
-    """One utterance, or a piece of one up to a pause, being recognised."""
+    """One utterance, or a piece of one up to a pause, being recognised.
+
+    One that has no partials although its recogniser has them says so: its attribute `has_guesses` is false.
+    """
 
     def feed(self, pcm: bytes) -> None:
         """Take some audio, any number of bytes; never blocks."""

@@ -152,6 +152,11 @@ class _Utterance:
         self._task: asyncio.Task[Final] | None = None
         self._result: asyncio.Task[Final] | None = None
 
+    @property
+    def has_guesses(self) -> bool:
+        """Say whether guesses may come: none do after the connection failed."""
+        return self._task is None or not self._task.done()
+
     def feed(self, pcm: bytes) -> None:
         """Take some audio, to be sent as soon as possible."""
         if self._ending or self._aborted:

@@ -35,6 +35,8 @@ class WholeUtterance:
     `recognise` is awaited once with all the audio, also when `finish` is called again; never for no audio at all.
     """
 
+    has_guesses = False
+
     def __init__(self, recognise: Callable[[bytes], Awaitable[Final]]) -> None:
         self._recognise = recognise
         self._samples = WholeSamples()

@@ -58,6 +58,7 @@ class Utterance:
         self.piece_samples = 0
         self._open_stream = open_stream
         self._stream: ASRStream | None = open_stream()
+        self._newest = self._stream
         self._pieces: list[asyncio.Task[Final]] = []
         self._known = ""
 
@@ -72,6 +73,11 @@ class Utterance:
         return self.is_paused and all(task.done() for task in self._pieces)
 
     @property
+    def has_guesses(self) -> bool:
+        """Say whether words may be known before a pause: a recogniser with guesses may have none for once."""
+        return getattr(self._newest, "has_guesses", True)
+
+    @property
     def text(self) -> str:
         """Return what was recognised so far, without waiting."""
         stream = self._stream
@@ -84,7 +90,7 @@ class Utterance:
     def feed(self, pcm: bytes) -> None:
         """Recognise some more audio."""
         if self._stream is None:
-            self._stream = self._open_stream()
+            self._stream = self._newest = self._open_stream()
         self.piece_samples += len(pcm) // SAMPLE_BYTES
         self._stream.feed(pcm)
 
@@ -156,6 +162,14 @@ class Listener:
     def text(self) -> str:
         """Return what was recognised of the utterance so far."""
         return self._text
+
+    @property
+    def is_unread(self) -> bool:
+        """Say whether something is being said of which a recogniser without guesses will tell the words later."""
+        utterance = self.utterance
+        if utterance is None or self._text or self._has_guesses(utterance) or utterance.is_recognised:
+            return False
+        return self.position - utterance.start < LONGEST_PIECE_SECS * SESSION_RATE_HZ
 
     def hear(self, frame: bytes, *, over_agent: bool = False) -> Happening | None:
         """Hear one frame; return what it brought."""
@@ -245,13 +259,16 @@ class Listener:
     def _given_up(self, utterance: Utterance) -> Happening | None:
         """End an utterance in which sound goes on but words do not."""
         limit = STALE_SECS if self._text else NOISE_SECS
-        if self.position - self._text_at < limit * SESSION_RATE_HZ or not self._asr.capabilities.partials:
+        if self.position - self._text_at < limit * SESSION_RATE_HZ or not self._has_guesses(utterance):
             return None
         if self._text:
             utterance.pause(self._now)
             return self._end("ended")
         utterance.abort()
         return self._end("noise")
+
+    def _has_guesses(self, utterance: Utterance) -> bool:
+        return self._asr.capabilities.partials and utterance.has_guesses
 
     def _read(self, utterance: Utterance) -> None:
         text = utterance.text

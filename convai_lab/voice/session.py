@@ -255,6 +255,8 @@ class VoiceSession:
         """Count the silence of both sides, and do what is due after so much of it."""
         if self._answering.current is not None:
             self._quiet.agent_spoke()
+        elif self._listener.is_unread:
+            return  # it counts once it is known to be only noise
         elif self._listener.utterance is not None and self._listener.text:
             self._quiet.user_spoke()
         elif (due := self._quiet.count(min(samples, self._since_answer()))) == "end":
@@ -296,6 +298,8 @@ class VoiceSession:
             self._emit(events.StateChanged(state))
 
     def _emit(self, event: events.VoiceEvent) -> None:
+        if isinstance(event, events.UserFinal):
+            self._quiet.user_spoke()  # the words may come long after the voice
         if self._on_event is None:
             return
         try:

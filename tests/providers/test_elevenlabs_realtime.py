@@ -156,6 +156,20 @@ async def test_when_realtime_fails_the_utterance_is_sent_whole_and_the_log_says_
     assert KEY not in record.getMessage()
 
 
+async def test_a_session_hears_that_no_guesses_will_come_when_realtime_has_failed(
+    elevenlabs_at: Callable[..., SpeechVendor],
+) -> None:
+    with fake_elevenlabs(sessions=[HangUp()], transcripts=[Heard(text="whole")]) as server:
+        asr = ElevenLabsASR(vendor=elevenlabs_at(server))
+        stream: Any = asr.open(rate_hz=16000, language="en")
+        assert stream.has_guesses
+        stream.feed(SECOND)
+        await until(lambda: not stream.has_guesses)
+        assert (await stream.finish()).text == "whole"
+        after: Any = asr.open(rate_hz=16000, language="en")
+        assert not after.has_guesses
+
+
 @pytest.mark.parametrize("session", [Session(silent=True), Hang()], ids=["no transcript", "no handshake"])
 async def test_a_recogniser_that_hangs_is_given_up_and_left_alone(
     session: Any, elevenlabs_at: Callable[..., SpeechVendor], quick_clock: Any
