@@ -22,6 +22,7 @@ from convai_lab.experiments.caller_variables import require_variables, with_vari
 from convai_lab.experiments.comparison import Comparison, RunFacts, Stopped
 from convai_lab.experiments.estimate import Estimate, make_estimate
 from convai_lab.experiments.executors import check_executor, make_hold
+from convai_lab.experiments.expectations import with_expectations
 from convai_lab.experiments.garbage import calm_collector
 from convai_lab.experiments.holding import Holder
 from convai_lab.experiments.journal import Journal, journal_path
@@ -254,6 +255,7 @@ async def undertake(request: Request) -> Undertaking:
     scenarios = with_variables(scenarios, request.variables)
     variants = await make_variants(request.variants, agent=scenarios.agent, workspace=request.workspace)
     lineup = make_lineup(variants, request.simulated_user, request.judge)
+    scenarios, added = with_expectations(scenarios, lineup)
     baseline = _baseline(request.baseline, [variant.name for variant in variants])
     require_unmixed(variants, lineup.refs, allow_offline=request.allow_offline)
     require_variables({variant.name: variant.agent for variant in variants}, scenarios.scenarios)
@@ -271,7 +273,7 @@ async def undertake(request: Request) -> Undertaking:
         scenario_first=request.stop is not None,
     )
     journal = await asyncio.to_thread(lambda: Journal(journal_path(request.journal)))
-    notes = check_remote(variants, scenarios.scenarios, mode=request.mode)
+    notes = added + check_remote(variants, scenarios.scenarios, mode=request.mode)
     done = await look_up(planned, journal, checker)
     return Undertaking(
         request=request,
