@@ -18,6 +18,8 @@ from convai_lab.errors import ConvaiLabError
 
 QUOTES = "\"'"
 
+NUMBERS: Mapping[Any, str] = {int: "a whole number", float: "a number"}
+
 
 class ArgumentsError(ConvaiLabError):
     """The line of a magic cannot be read; one sentence says what to write instead."""
@@ -302,7 +304,9 @@ class _Reader:
         try:
             return option.convert(value)
         except (ValueError, TypeError) as error:
-            raise ArgumentsError(f"{option.name}: {_shorten(value)} is not right: {error}") from None
+            wanted = NUMBERS.get(option.convert)
+            told = f"it takes {wanted}" if wanted else error
+            raise ArgumentsError(f"{option.name}: {_shorten(value)} is not right: {told}") from None
 
     def _resolve(self, text: Any) -> Any:
         return self._objects.get(text, text) if isinstance(text, str) else text

@@ -164,7 +164,10 @@ PERSONAS = ("patient", "hurried", "confused", "hostile", "non_native", "elderly"
 
 def _cost(text: str) -> float | None:
     """Return a limit in USD; ``none`` is no limit."""
-    return None if text.lower() == "none" else float(text)
+    try:
+        return None if text.lower() == "none" else float(text)
+    except ValueError:
+        raise ValueError("it takes USD, such as 2, or none") from None
 
 
 COMPARE = Magic(

@@ -78,7 +78,7 @@ def test_windows_paths_survive() -> None:
         ("x --temprature 1", "did you mean --temperature"),
         ("x --zzz", "--help lists them"),
         ("x --temp 1", "did you mean --temperature"),
-        ("x --temperature hot", "--temperature: hot is not right"),
+        ("x --temperature hot", "--temperature: hot is not right: it takes a number"),
         ("x --llm", "--llm needs a value"),
         ("x --var lonely", "--var takes name=value"),
         ("x --var =1", "--var takes name=value"),
