@@ -3,9 +3,11 @@
 The model is a server that streams 20 tokens at once, as OpenAI does; the voice gives 100 ms of sound at once. A turn
 ends with a typed message on the conversation socket, so that only our own work is measured: the record, the request,
 the sentences, the sound, the socket. The bare server does the least that can be done: it forwards the message to the
-same model, cuts the stream at the first full stop, and sends the sound. With pipecat installed its pipeline runs too.
+same model, cuts the stream at the first full stop, and sends the sound. A pipeline of pipecat runs too, by the Python
+that has it: ours, or another one (`python3 -m venv other && other/bin/pip install 'pipecat-ai[openai]'`).
 
-`python tests/benchmarks/reply_overhead.py [--turns 60] [--sessions 10]` prints one line of JSON.
+`python tests/benchmarks/reply_overhead.py [--turns 60] [--sessions 10] [--pipecat other/bin/python]` prints one line of
+JSON.
 """
 
 from __future__ import annotations
@@ -17,9 +19,11 @@ import importlib.util
 import json
 import os
 import statistics
+import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 from voice_client import make_agent, percentile, serve_platform, served
@@ -170,14 +174,21 @@ async def measure(url: str, sessions: int, turns: int) -> dict[str, float]:
     }
 
 
-def pipecat(model_url: str, sessions: int, turns: int) -> dict[str, Any] | None:
-    """Measure a pipecat pipeline with the same model and voice, when it is installed."""
-    if importlib.util.find_spec("pipecat") is None:
+def pipecat(python: str | None, model_url: str, sessions: int, turns: int) -> dict[str, Any] | None:
+    """Measure a pipecat pipeline with the same model and voice, where there is a Python that has it."""
+    if python is None:
         return None
-    import pipecat_pipeline
-
-    result: dict[str, Any] = asyncio.run(pipecat_pipeline.measure(model_url, SOUND, sessions, turns))
+    script = Path(__file__).with_name("pipecat_pipeline.py")
+    command = [python, str(script), model_url, str(sessions), str(turns)]
+    ran = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    result: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     return result
+
+
+def keep_better(result: dict[str, Any], name: str, found: dict[str, Any] | None) -> None:
+    """Keep the better run."""
+    if result.get(name) is None or (found is not None and found["median_ms"] < result[name]["median_ms"]):
+        result[name] = found
 
 
 def main() -> None:
@@ -185,6 +196,10 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=60)
     parser.add_argument("--sessions", type=int, default=10)
     parser.add_argument("--serve", choices=["model", "ours", "bare"])
+    has_pipecat = importlib.util.find_spec("pipecat") is not None
+    parser.add_argument(
+        "--pipecat", default=sys.executable if has_pipecat else None, help="the Python that has pipecat"
+    )
     given = parser.parse_args()
     if given.serve:
         {"model": serve_model, "ours": serve_ours, "bare": serve_bare}[given.serve]()
@@ -192,7 +207,7 @@ def main() -> None:
     result: dict[str, Any] = {}
     with served(sys.argv[0], "model") as model:
         keys = {"OPENAI_BASE_URL": model, "OPENAI_API_KEY": "sk-benchmark"}
-        for _ in range(2):  # both twice, in turns: the better run of each counts
+        for _ in range(2):  # all twice, in turns: the better run of each counts
             for name in ("bare", "ours"):
                 with served(sys.argv[0], name, **keys) as url:
                     if name == "ours":
@@ -201,12 +216,9 @@ def main() -> None:
                     else:
                         address = url.replace("http", "ws", 1)
                     for count, each in ((1, given.turns), (given.sessions, given.turns // 2)):
-                        found = asyncio.run(measure(address, count, each))
-                        key = f"{name}_{count}"
-                        if key not in result or found["median_ms"] < result[key]["median_ms"]:
-                            result[key] = found
-        for count in (1, given.sessions):
-            result[f"pipecat_{count}"] = pipecat(model, count, given.turns // 2)
+                        keep_better(result, f"{name}_{count}", asyncio.run(measure(address, count, each)))
+            for count, each in ((1, given.turns), (given.sessions, given.turns // 2)):
+                keep_better(result, f"pipecat_{count}", pipecat(given.pipecat, model, count, each))
     print(json.dumps(result))
 
 
