@@ -44,8 +44,8 @@ def run_compare(bench: Bench, arguments: Arguments, body: str | None) -> Compari
     except (KeyboardInterrupt, ConvaiLabError) as error:
         if (partial := partial_comparison(error)) is not None:
             _shown(bench, partial, target)
-            if isinstance(error, KeyboardInterrupt):
-                _shorten(error, partial, target)
+        if isinstance(error, KeyboardInterrupt):
+            _shorten(error, partial, target)
         raise
     return _shown(bench, found, target)
 
@@ -110,11 +110,14 @@ def _shown(bench: Bench, found: Comparison | Estimate, target: str | None) -> Co
     return silence_once(found)
 
 
-def _shorten(error: BaseException, partial: Comparison, target: str | None) -> None:
-    """Let an interrupt show one line instead of our stack; it stays a KeyboardInterrupt and stops the cells behind."""
-    where = f" in {target}" if target else ""
-    line = (
-        f"KeyboardInterrupt: stopped; {len(partial):,} of {partial.facts.planned:,} trials are kept{where}, and the "
-        "same cell goes on from there"
-    )
+def _shorten(error: BaseException, partial: Comparison | None, target: str | None) -> None:
+    """Let an interrupt show one line instead of our stack; it stays a KeyboardInterrupt and stops the cells behind.
+
+    Without a partial comparison it came a second time, and nobody waited for the first to clean up.
+    """
+    kept = "what is done is kept"
+    if partial is not None:
+        where = f" in {target}" if target else ""
+        kept = f"{len(partial):,} of {partial.facts.planned:,} trials are kept{where}"
+    line = f"KeyboardInterrupt: stopped; {kept}, and the same cell goes on from there"
     error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]

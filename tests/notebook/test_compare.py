@@ -152,6 +152,27 @@ def test_an_interrupt_keeps_and_shows_what_is_done_and_stays_one(
     assert "interrupted" in notebook.html
 
 
+def test_a_second_interrupt_waits_for_nobody_and_is_one_line_too(notebook: Any, support: str) -> None:
+    notebook.must(
+        "import asyncio, os, signal, threading\n"
+        "gone = threading.Event()\n"
+        "class Stubborn:\n"
+        "    name = 'stubborn'\n"
+        "    async def next_move(self, conversation, scenario):\n"
+        "        os.kill(os.getpid(), signal.SIGINT)\n"
+        "        try:\n"
+        "            await asyncio.Event().wait()\n"
+        "        finally:\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "            await asyncio.to_thread(gone.wait, 20)\n"
+    )
+    said = notebook.fails(
+        f"%compare {support} --llm offline --scenarios {{['Hi']}} --simulated-user {{Stubborn()}} --concurrency 1"
+    )
+    notebook.must("gone.set()\nfrom tqdm import tqdm\nfor bar in list(tqdm._instances):\n    bar.close()")
+    assert said == "KeyboardInterrupt: stopped; what is done is kept, and the same cell goes on from there"
+
+
 @pytest.mark.parametrize(
     ("cell", "said"),
     [
