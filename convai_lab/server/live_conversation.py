@@ -95,7 +95,6 @@ class LiveSocket(VoiceSocket):
     def __init__(self, outbox: Outbox, *, media: LiveMedia, spoken_in: AudioFormat, clock: Clock) -> None:
         super().__init__(outbox, user=media.user, spoken_in=spoken_in, clock=clock)
         self._media = media
-        self._audio_ids: dict[int, int] = {}
         media.send_audio, media.cut_audio = super().send, self.take_back
 
     @property
@@ -116,11 +115,8 @@ class LiveSocket(VoiceSocket):
     def take_back(self, turn_id: int) -> None:
         """Let the client drop what it has of this speech; what is sent of it now has a larger number."""
         self._letters = deque(one for one in self._letters if one.audio is None or one.audio.turn_id != turn_id)
-        self.tell({"type": "live_flush", "event_id": self._audio_id(turn_id)})
-        self._audio_ids[turn_id] = self.ids.new()
-
-    def _audio_id(self, turn_id: int) -> int:
-        return self._audio_ids.get(turn_id) or self.ids.of(turn_id)
+        self.tell({"type": "live_flush", "event_id": self.ids.of_sound(turn_id)})
+        self.ids.renew(turn_id)
 
 
 class LiveConversation(SpokenConversation):

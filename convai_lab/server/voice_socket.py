@@ -144,6 +144,7 @@ class EventIds:
     def __init__(self) -> None:
         self.newest = 0
         self._known: dict[int, int] = {}
+        self._sounds: dict[int, int] = {}
 
     def new(self) -> int:
         """Return the next number."""
@@ -155,6 +156,14 @@ class EventIds:
         if turn_id not in self._known:
             self._known[turn_id] = self.new()
         return self._known[turn_id]
+
+    def of_sound(self, turn_id: int) -> int:
+        """Return the number of the sound of that piece: the same, unless it was renewed."""
+        return self._sounds.get(turn_id) or self.of(turn_id)
+
+    def renew(self, turn_id: int) -> None:
+        """Give the sound of that piece a larger number: what was sent of it was taken back, and is sent again."""
+        self._sounds[turn_id] = self.new()
 
 
 class _Letter(NamedTuple):
@@ -216,7 +225,7 @@ class VoiceSocket:
         """Tell the client, once, that this speech was cut."""
         if turn_id not in self._cut:
             self._cut.add(turn_id)
-            self._post(_Letter(event=events.interruption(self.ids.of(turn_id))))
+            self._post(_Letter(event=events.interruption(self.ids.of_sound(turn_id))))
 
     def tell(self, event: Event) -> None:
         """Send an event after what was sent before, if the client wants it."""
@@ -240,7 +249,7 @@ class VoiceSocket:
     def _audio_event(self, audio: AgentAudio | None) -> Event:
         assert audio is not None
         encoded = base64.b64encode(self._format.encode(audio.pcm)).decode("ascii")
-        return events.audio(encoded, self.ids.of(audio.turn_id), audio.alignment)
+        return events.audio(encoded, self.ids.of_sound(audio.turn_id), audio.alignment)
 
 
 Direction = Literal["asr.user_input_audio_format", "tts.agent_output_audio_format"]

@@ -1,0 +1,80 @@
+"""The agent's sound on a live session: what was cut or taken back is silent, and what comes after it is heard."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from convai_lab.clock import VirtualClock
+from convai_lab.server import live_frames as live
+from convai_lab.server.live_conversation import LiveSocket
+from convai_lab.server.live_media import LiveMedia
+from convai_lab.voice.audio import AudioFormat
+from convai_lab.voice.transport import AgentAudio
+from convai_lab.voice.webrtc import Speaker
+
+SECOND = bytes(2 * 16000)
+
+
+class Kept:
+    """An outbox that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+
+    def wants(self, event_type: str) -> bool:
+        return event_type != "vad_score"
+
+    async def send(self, event: dict[str, Any]) -> None:
+        self.sent.append(event)
+
+
+class Line:
+    """A connected line to a page."""
+
+    def __init__(self) -> None:
+        self.state, self.speaker = "connected", Speaker()
+
+    async def close(self) -> None:
+        self.state = "closed"
+
+
+def by_webrtc(clock: VirtualClock) -> LiveMedia:
+    media = LiveMedia(clock, lambda _: None)
+    media.kind = "webrtc"
+    vars(media)["_line"] = Line()
+    return media
+
+
+def heard_ids(events: list[dict[str, Any]]) -> list[int]:
+    """Return the numbers of the sound that a client plays, which drops what is not newer than the last flush."""
+    flushed, heard = 0, []
+    for event in events:
+        if event["type"] == "live_flush":
+            flushed = event["event_id"]
+        elif event["type"] == "interruption":
+            flushed = event["interruption_event"]["event_id"]
+        elif event["type"] == "audio" and event["audio_event"]["event_id"] > flushed:
+            heard.append(event["audio_event"]["event_id"])
+    return heard
+
+
+def test_the_rest_of_what_the_agent_says_is_heard_when_the_line_is_lost_in_the_middle_of_it() -> None:
+    clock, outbox = VirtualClock(), Kept()
+
+    async def main() -> None:
+        media = by_webrtc(clock)
+        socket = LiveSocket(outbox, media=media, spoken_in=AudioFormat.parse("pcm_16000"), clock=clock)  # type: ignore[arg-type]
+        socket.open()
+        socket.send(AgentAudio(3 * SECOND, 16000, 1))
+        await clock.sleep(1)
+        await media.take(live.Choose("comm"))
+        socket.send(AgentAudio(SECOND, 16000, 1))
+        await clock.sleep(1)
+        socket.flush(1)
+        socket.send(AgentAudio(SECOND, 16000, 1))
+        await media.close()
+        await socket.close()
+
+    clock.run(main())
+    assert [event["type"] for event in outbox.sent] == ["live_flush", "audio", "audio", "interruption", "audio"]
+    assert heard_ids(outbox.sent) == [2, 2]
