@@ -236,10 +236,8 @@ class CloudBridge:
     def _interrupted(self, frame: Mapping[str, Any]) -> None:
         number = _inner(frame, "interruption_event").get("event_id")
         self._cut = max(self._cut, number if isinstance(number, int) else 0)
-        cut = [turn_id for turn_id in self._audio_ids if turn_id <= self._cut]
-        for turn_id in {*cut, self._cut}:
-            self._media.flush(turn_id)
-        newest = max([self._audio_ids[turn_id] for turn_id in cut], default=0)
+        self._media.flush(self._cut)
+        newest = max((ours for turn_id, ours in self._audio_ids.items() if turn_id <= self._cut), default=0)
         self._post.tell({**frame, "interruption_event": {"event_id": newest}})
 
     def _learn(self, frame: Mapping[str, Any]) -> None:

@@ -104,8 +104,8 @@ class Ahead:
             self._pieces.append(Heard(max(now, self._pieces[-1].until if self._pieces else now), audio))
 
     def cut(self, turn_id: int) -> None:
-        """Note that nothing more of a turn will be heard."""
-        self._pieces = deque(one for one in self._pieces if one.audio.turn_id != turn_id)
+        """Note that nothing more of a turn and of those before it will be heard."""
+        self._pieces = deque(one for one in self._pieces if one.audio.turn_id > turn_id)
 
     @property
     def until(self) -> float:
@@ -304,7 +304,7 @@ class LiveMedia:
             self.send_audio(audio)
 
     def flush(self, turn_id: int) -> None:
-        """Drop what was not heard of a turn."""
+        """Drop what was not heard of a turn and of those before it, as every client does."""
         self._ahead.cut(turn_id)
         if self._line is not None:
             self._line.speaker.flush(turn_id)

@@ -53,12 +53,12 @@ class Speaker:
             self._waiting.append(audio)
 
     def flush(self, turn_id: int | None = None) -> None:
-        """Drop what was not taken yet of a turn; None drops everything."""
-        if turn_id is None or (self._waiting and self._waiting[0].turn_id == turn_id):
+        """Drop what was not taken yet of a turn and of those before it; None drops everything."""
+        if turn_id is None or (self._waiting and self._waiting[0].turn_id <= turn_id):
             self._at = 0
             self._ready.clear()
             self._resampler = None
-        self._waiting = deque(one for one in self._waiting if turn_id is not None and one.turn_id != turn_id)
+        self._waiting = deque(one for one in self._waiting if turn_id is not None and one.turn_id > turn_id)
 
     def frame(self) -> bytes:
         """Return the next 20 ms at 48 kHz."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from convai_lab.clock import VirtualClock
 from convai_lab.server import live_frames as live
 from convai_lab.server.live_conversation import LiveSocket
@@ -78,3 +80,19 @@ def test_the_rest_of_what_the_agent_says_is_heard_when_the_line_is_lost_in_the_m
     clock.run(main())
     assert [event["type"] for event in outbox.sent] == ["live_flush", "audio", "audio", "interruption", "audio"]
     assert heard_ids(outbox.sent) == [2, 2]
+
+
+@pytest.mark.parametrize(("cut", "left"), [(3, [4]), (1, [2, 3, 4]), (9, [])])
+def test_an_interruption_silences_all_that_was_said_before_it(cut: int, left: list[int]) -> None:
+    clock = VirtualClock()
+
+    async def main() -> tuple[list[int], float]:
+        media = by_webrtc(clock)
+        for number in (1, 2, 3, 4):
+            media.send(AgentAudio(SECOND, 16000, number))
+        media.flush(cut)
+        waiting, until = vars(vars(media)["_line"].speaker)["_waiting"], media.plays_until
+        await media.close()
+        return [audio.turn_id for audio in waiting], until
+
+    assert clock.run(main()) == (left, 4.0 if left else 0.0)
