@@ -73,14 +73,16 @@ async def make_variants(given: Given, *, agent: Agent | None, workspace: Workspa
     Args:
         given: One or several of what `Given` lists, or a mapping of names to them; a text may hold several names,
             separated by commas.
-        agent: The agent that the scenarios were written for; models alone and changes are variants of it.
+        agent: The agent that the scenarios were written for; models alone and changes are variants of it, or else of
+            the first agent that was given.
         workspace: Where agents are looked up by name; the local platform when None.
 
     Raises:
         InvalidValueError: Something else was given, or two variants have one name.
         NotFoundError: There is neither a model nor an agent of that name.
     """
-    found = [await _Reader(agent, workspace).read(name, one) for name, one in _listed(given)]
+    reader = _Reader(agent, workspace)
+    found = [await reader.read(name, one) for name, one in _listed(given)]
     if not found:
         raise InvalidValueError("name at least one variant: an agent, a model, or changes", field="variants")
     if len(found) > MOST_VARIANTS:
@@ -122,6 +124,8 @@ class _Reader:
 
     async def _of_agent(self, agent: Agent, name: str | None) -> _Draft:
         platform = self._workspace.platform if self._workspace is not None else LOCAL
+        if platform == LOCAL:
+            self._agent = self._agent or agent
         if platform != LOCAL and agent.id is None:
             raise InvalidValueError(
                 f"{agent.name!r} is not on {platform} yet: create it there first (ws.agents.create), or leave out "
@@ -143,12 +147,13 @@ class _Reader:
     def _of_changes(self, changes: Mapping[str, Any], name: str | None) -> _Draft:
         named = name or changes.get("name")
         values = {key: value for key, value in changes.items() if key != "name"}
-        return _Draft(self._base(f"changes {sorted(values)}").with_changes(**values), named and str(named))
+        base = self._base(f"a change of {', '.join(map(str, values))}")
+        return _Draft(base.with_changes(**values), named and str(named))
 
     def _base(self, what: str) -> Agent:
         if self._agent is None:
             raise InvalidValueError(
-                f"{what!r} says no agent, and the scenarios bring none: give Agents, or scenarios with an `agent`",
+                f"{what} says no agent, and the scenarios bring none: give an Agent first, or scenarios with an agent",
                 field="variants",
             )
         return self._agent

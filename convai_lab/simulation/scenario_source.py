@@ -82,6 +82,8 @@ def agent_of(written: Any, name: str) -> Agent | None:
 
 def _of_file(path: str | Path) -> ScenarioSet:
     file = Path(path).expanduser()
+    if not file.suffix and " " in str(path).strip():
+        raise InvalidValueError("is a text and no file: put openings into a list, such as ['Hello']", field="scenarios")
     if file.suffix.lower() == ".parquet":
         import pandas as pd
 

@@ -71,6 +71,14 @@ def test_what_is_no_variant_is_refused_in_words(given: Any, agent: Agent | None,
         made(given, agent)
 
 
+def test_changes_and_models_are_of_the_first_agent_where_the_scenarios_bring_none() -> None:
+    found = made([SAM, {"temperature": 0.5}, "gpt-4o"], agent=None)
+    assert [variant.agent.prompt for variant in found] == ["You are Sam."] * 3
+    assert [variant.model for variant in found] == ["gpt-4o-mini", "gpt-4o-mini", "gpt-4o"]
+    with pytest.raises(InvalidValueError, match=r"a change of temperature says no agent, .* give an Agent first"):
+        made([{"temperature": 0.5}, SAM], agent=None)
+
+
 def test_a_wrong_change_names_its_field() -> None:
     with pytest.raises(InvalidConfigError, match="temprature"):
         made({"temprature": 0.5})

@@ -209,6 +209,7 @@ def test_scenarios_get_the_mocks_of_the_agents_tools_unless_they_have_their_own(
         ([3], "no. 1: must be a mapping such as"),
         ([" "], "no. 1: is empty: write what the caller says first"),
         ([], "holds no scenario"),
+        ("Where is my order?", "scenarios: is a text and no file: put openings into a list, such as ['Hello']"),
         (None, "must hold a list of scenarios"),
         ({"scenario": []}, "'scenario' is neither"),
         ({"agent": 3, "scenarios": [SAID]}, "agent: must be a mapping with name, prompt and tools"),
