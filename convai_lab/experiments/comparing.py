@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from convai_lab.errors import InvalidValueError
 from convai_lab.experiments.budgets import watched_budgets
 from convai_lab.experiments.caller_variables import require_variables, with_variables
+from convai_lab.experiments.code_mark import same_after_running
 from convai_lab.experiments.comparison import Comparison, RunFacts, Stopped
 from convai_lab.experiments.estimate import Estimate, make_estimate
 from convai_lab.experiments.executors import check_executor, make_hold
@@ -33,7 +34,7 @@ from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.preflight import ask_each, require_unmixed
 from convai_lab.experiments.progress import NoProgress, Progress
 from convai_lab.experiments.remote import WorkspaceHolder, check_remote
-from convai_lab.experiments.run_notes import grading_notes, models_served
+from convai_lab.experiments.run_notes import grading_notes, models_served, reuse_notes
 from convai_lab.experiments.runner import Ledger, Runner, workers_of
 from convai_lab.experiments.sequence import SequentialRule
 from convai_lab.experiments.spending import Spending
@@ -273,8 +274,8 @@ async def undertake(request: Request) -> Undertaking:
         scenario_first=request.stop is not None,
     )
     journal = await asyncio.to_thread(lambda: Journal(journal_path(request.journal)))
-    notes = added + check_remote(variants, scenarios.scenarios, mode=request.mode)
     done = await look_up(planned, journal, checker)
+    notes = added + check_remote(variants, scenarios.scenarios, mode=request.mode) + reuse_notes(lineup.own, len(done))
     return Undertaking(
         request=request,
         scenarios=scenarios,
@@ -303,7 +304,8 @@ async def compared(
         try:
             if dry_run:
                 return await asyncio.to_thread(undertaking.estimate)
-            await undertaking.run(progress or NoProgress())
+            with same_after_running(undertaking.lineup.own):
+                await undertaking.run(progress or NoProgress())
             return undertaking.comparison()
         except BaseException as error:
             await asyncio.shield(undertaking.journal.close())

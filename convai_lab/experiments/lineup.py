@@ -15,6 +15,7 @@ from convai_lab.agents.agent import Agent, CustomLLM
 from convai_lab.clock import SystemClock
 from convai_lab.errors import MissingKeyError
 from convai_lab.experiments.outside import WORLD_CLOCK
+from convai_lab.experiments.plan import tool_functions
 from convai_lab.experiments.pool import Pool, PooledLLM
 from convai_lab.experiments.preflight import Asked
 from convai_lab.experiments.roles import JudgeSpec, ModelRef, UserSpec, model_ref
@@ -56,6 +57,12 @@ class Lineup:
     def helpers(self) -> tuple[LLM, ...]:
         """The models that are asked besides the agents': the simulated user's and the judges'."""
         return (*self.judge.llms, *((self.user.llm,) if self.user.llm is not None else ()))
+
+    @property
+    def own(self) -> tuple[Any, ...]:
+        """What of the user's own takes part: functions of tools, and a caller or judges who are no names."""
+        functions = (f for variant in self.variants for f in tool_functions(variant.agent).values())
+        return (*functions, *self.user.own, *self.judge.own)
 
     def conditions(self, mode: str) -> dict[str, Any]:
         """Return what matters to every trial besides its variant, scenario and seed."""

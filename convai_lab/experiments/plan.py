@@ -7,17 +7,17 @@ of a trial says what matters to it and nothing else: an edit makes new keys only
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from convai_lab.agents.agent import Agent
+from convai_lab.agents.tools import ClientTool, newest_definition
 from convai_lab.agents.wire_format import agent_to_wire
 from convai_lab.errors import InvalidValueError
+from convai_lab.experiments.code_mark import content_mark
 from convai_lab.experiments.variant import Variant
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ FORMAT = 2
 MOST_TRIALS = 1_000_000
 SEED_BITS = 31
 """Vendors take seeds of 32 bits with a sign."""
-PLAIN = (str, bytes, int, float, bool, tuple, list, dict)
 NOT_CONTENT = ("name", "tags", "metadata", "agent_id", "version_id")
 """Keys of an agent's wire form that change nothing in what it says."""
 
@@ -101,8 +100,14 @@ def trial_seed(scenario: Scenario, trial: int, seed: int) -> int:
 def agent_mark(agent: Agent) -> str:
     """Return what says whether two agents behave the same: their content, and the code of their tools."""
     wire = {name: value for name, value in agent_to_wire(agent).items() if name not in NOT_CONTENT}
-    code = {tool.name: _code_mark(function) for tool in agent.tools if (function := getattr(tool, "function", None))}
+    code = {name: content_mark(function) for name, function in tool_functions(agent).items()}
     return _digest(json.dumps([wire, code], sort_keys=True, default=str))
+
+
+def tool_functions(agent: Agent) -> dict[str, Callable[..., Any]]:
+    """Return the Python functions that its tools would run, by the tool's name: those that were defined last."""
+    tools = (newest_definition(tool) for tool in agent.tools if isinstance(tool, ClientTool))
+    return {tool.name: tool.function for tool in tools if tool.function is not None}
 
 
 def _check(variants: Sequence[Variant], scenarios: Sequence[Scenario], trials: int, seed: int) -> None:
@@ -130,30 +135,6 @@ def _marks(variants: Sequence[Variant]) -> list[str]:
         marks.append(f"{content}/{seen[content]}")
         seen[content] += 1
     return marks
-
-
-def _code_mark(function: Callable[..., Any]) -> str:
-    """Return a mark of what a function does: its code, and the plain values it uses from around it."""
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    if not isinstance(code, CodeType):
-        return getattr(function, "__qualname__", type(function).__name__)
-    inner = inspect.unwrap(function)
-    around = dict(zip(code.co_freevars, map(_content, inner.__closure__ or ()), strict=False))
-    around |= {name: inner.__globals__.get(name) for name in code.co_names}
-    used = {name: value for name, value in sorted(around.items()) if isinstance(value, PLAIN)}
-    return _digest(repr((_plain_code(code), inner.__defaults__, inner.__kwdefaults__, used)))
-
-
-def _content(cell: Any) -> Any:
-    try:
-        return cell.cell_contents
-    except ValueError:  # not filled yet
-        return None
-
-
-def _plain_code(code: CodeType) -> tuple[Any, ...]:
-    constants = tuple(_plain_code(c) if isinstance(c, CodeType) else c for c in code.co_consts)
-    return (code.co_code, constants, code.co_names, code.co_varnames)
 
 
 def _digest(text: str) -> str:

@@ -5,12 +5,12 @@ They are described by names first, without a key or a request; the models themse
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from convai_lab.errors import InvalidValueError, ModelNotFoundError
+from convai_lab.experiments.code_mark import content_mark
 from convai_lab.experiments.spending import Spending
 from convai_lab.experiments.variant import OFFLINE
 from convai_lab.providers.base import LLM
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from convai_lab.simulation.scenario import Scenario
 
 SCRIPTED = "scripted"
-_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-"""Where an object lies in memory, which says nothing about it and is different in every process."""
 
 
 @dataclass(unsafe_hash=True)
@@ -99,15 +97,12 @@ class UserSpec:
         """What tells it from others, as JSON."""
         if isinstance(self.given, list | tuple):
             return [SCRIPTED, *map(str, self.given)]
-        return (
-            [
-                self.name,
-                type(self.given).__qualname__,
-                _ADDRESS.sub("", repr(getattr(self.given, "__dict__", "")))[:2000],
-            ]
-            if (hasattr(self.given, "next_move"))
-            else self.name
-        )
+        return [self.name, *map(content_mark, self.own)] if self.own else self.name
+
+    @property
+    def own(self) -> tuple[Any, ...]:
+        """The object that plays the caller, where it is neither a name nor a model."""
+        return (self.given,) if hasattr(self.given, "next_move") else ()
 
     def make(self, seed: int, pooled: Callable[[LLM], LLM], spending: Spending | None = None) -> SimulatedUser:
         """Return the user itself; its model waits for its turn, and what it costs is counted.
@@ -174,8 +169,15 @@ class JudgeSpec:
     @property
     def mark(self) -> Any:
         """What tells it from others, as JSON."""
-        judges = _alone(self._listed())
-        return [[_judge_name(one), getattr(one, "asking", ""), getattr(one, "seed", None)] for one in judges]
+        return [
+            [_judge_name(one), getattr(one, "asking", ""), getattr(one, "seed", None), *map(content_mark, _own(one))]
+            for one in _alone(self._listed())
+        ]
+
+    @property
+    def own(self) -> tuple[Any, ...]:
+        """The judges that are neither names nor models."""
+        return tuple(own for one in _alone(self._listed()) for own in _own(one))
 
     def make(self, pooled: Callable[[LLM], LLM]) -> AnyJudge | None:
         """Return the judge itself, or None; its models wait for their turn and are counted."""
@@ -207,6 +209,10 @@ def _alone(judges: Iterable[Any]) -> Iterator[Any]:
             yield from _alone(inner)
         else:
             yield one
+
+
+def _own(one: Any) -> tuple[Any, ...]:
+    return () if isinstance(one, str | LLM) else (one,)
 
 
 def _judge(one: Any, pooled: Callable[[LLM], LLM]) -> AnyJudge:

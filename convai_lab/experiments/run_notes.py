@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from convai_lab.evaluation.results import counted
+from convai_lab.experiments.code_mark import unmarked_in
 from convai_lab.experiments.trial import TrialResult
 
 MOST_OPEN = 3
@@ -28,6 +30,17 @@ def grading_notes(trials: Sequence[TrialResult]) -> list[str]:
         for name, count in open_checks.most_common(MOST_OPEN)
     ]
     return notes
+
+
+def reuse_notes(own: Iterable[Any], cached: int) -> list[str]:
+    """Say what nobody looked at when trials were taken from the journal: what a user's functions hold of libraries."""
+    unmarked = sorted({one for value in own for one in unmarked_in(value)}) if cached else []
+    if not unmarked:
+        return []
+    return [
+        f"{counted(cached, 'trial')} came from the journal without a look into {', '.join(unmarked[:MOST_OPEN])}: "
+        "if that has changed, name another journal"
+    ]
 
 
 def models_served(trials: Sequence[TrialResult], variant: str) -> tuple[str, ...]:
