@@ -46,11 +46,12 @@ def test_a_speaker_is_silent_in_the_frame_after_a_flush() -> None:
     assert speaker.frame() == bytes(FRAME_BYTES)
 
 
-def test_a_flush_drops_one_turn_and_leaves_the_others() -> None:
+def test_a_flush_drops_a_turn_and_those_before_it_and_leaves_the_later_ones() -> None:
     speaker = Speaker()
-    speaker.play(audio(0.5, turn_id=1))
-    speaker.play(audio(0.2, turn_id=2))
-    speaker.flush(2)
+    for turn_id in (0, 1):
+        speaker.play(audio(0.2, turn_id=turn_id))
+    speaker.play(audio(0.5, turn_id=2))
+    speaker.flush(1)
     assert sum(is_loud(speaker.frame()) for _ in range(60)) in range(24, 28)
     speaker.play(audio(0.5, turn_id=3))
     speaker.play(audio(0.2, turn_id=4))
