@@ -11,8 +11,9 @@ import asyncio
 import contextlib
 import itertools
 import random
+import threading
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from convai_lab.clock import Clock, SystemClock
@@ -44,7 +45,10 @@ class Budget:
 
 
 class Gate:
-    """Lets so many requests at once through to one vendor."""
+    """Lets so many requests at once through to one vendor, from whichever event loop they come.
+
+    In a comparison by voice agents ask from the loop where calls are real, and judges from the one in the background.
+    """
 
     def __init__(self, *, most: int = MOST_IN_FLIGHT, start: int = START_IN_FLIGHT, clock: Clock | None = None) -> None:
         self.clock = clock or SystemClock()
@@ -55,31 +59,45 @@ class Gate:
         self._closed_until = 0.0
         self._narrowed_at = float("-inf")
         self._tokens_each = 0.0
+        self._lock = threading.RLock()
         self._waiting: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
 
     async def enter(self) -> None:
         """Wait until one more request may start; `leave` must follow."""
-        while self._waiting or not self._is_open():
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
-            self._wake_later()
+        was_called = False
+        while (turn := self._entered(was_called)) is not None:
             try:
                 await turn
             except asyncio.CancelledError:
-                with contextlib.suppress(ValueError):
-                    self._waiting.remove(turn)
-                if turn.done() and not turn.cancelled():
-                    self._let_in()
+                self._gave_up(turn)
                 raise
-            if self._is_open():
-                break
-        self.in_flight += 1
+            was_called = True
 
     def leave(self) -> None:
         """Say that a request has ended, however it did."""
-        self.in_flight -= 1
-        self._let_in()
+        with self._lock:
+            self.in_flight -= 1
+            self._let_in()
+
+    def _entered(self, was_called: bool) -> asyncio.Future[None] | None:
+        """Let a request in, or return what it has to wait for."""
+        with self._lock:
+            if (was_called or not self._waiting) and self._is_open():
+                self.in_flight += 1
+                return None
+            turn = asyncio.get_running_loop().create_future()
+            self._waiting.append(turn)
+            self._wake_later()
+            return turn
+
+    def _gave_up(self, turn: asyncio.Future[None]) -> None:
+        """Forget one who waited; if it had been called already, call the next."""
+        with self._lock:
+            if turn in self._waiting:
+                self._waiting.remove(turn)
+            else:
+                self._let_in()
 
     @property
     def is_free(self) -> bool:
@@ -88,18 +106,20 @@ class Gate:
 
     def went_well(self, tokens: int = 0) -> None:
         """Open a little further; `tokens` is what the request used."""
-        self.limit = min(self.most, self.limit + 1 / self.limit)
-        self._tokens_each += (tokens - self._tokens_each) * 0.1
+        with self._lock:
+            self.limit = min(self.most, self.limit + 1 / self.limit)
+            self._tokens_each += (tokens - self._tokens_each) * 0.1
 
     def was_refused(self, *, started_at: float, retry_after: float | None) -> None:
         """Close to the half, once for all requests that were under way together, and wait as long as asked."""
-        self.refused += 1
         now = self.clock.now()
-        if started_at > self._narrowed_at:
-            self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
-            self._narrowed_at = now
-        if retry_after:
-            self._closed_until = max(self._closed_until, now + retry_after)
+        with self._lock:
+            self.refused += 1
+            if started_at > self._narrowed_at:
+                self.limit = max(1.0, min(self.limit, self.in_flight) / 2)
+                self._narrowed_at = now
+            if retry_after:
+                self._closed_until = max(self._closed_until, now + retry_after)
 
     def heard(self, budget: Budget, *, left: float, secs: float) -> None:
         """Take in what the vendor says is left of a budget, and in how many seconds it is full again."""
@@ -120,25 +140,47 @@ class Gate:
         return allowed + self.in_flight if allowed > 0 else 0.0
 
     def _let_in(self) -> None:
+        """Call those whose turn it is; with the lock held."""
         free = max(1, int(self.limit) - self.in_flight)
         if not self._is_open():
             self._wake_later()
             return
         while self._waiting and free > 0:
             turn = self._waiting.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                free -= 1
+            free -= not turn.done() and _on(turn.get_loop(), _call, turn)
+
+    def _look_again(self) -> None:
+        with self._lock:
+            self._let_in()
 
     def _wake_later(self) -> None:
         """Look again when the vendor's time is over, or at once if it is over already."""
         if self._timer is not None:
-            self._timer.cancel()
+            loop, timer = self._timer
+            _on(loop, timer.cancel)
             self._timer = None
         now = self.clock.now()
         waits = [t - now for t in (self._closed_until, self.requests.until, self.tokens.until) if t > now]
         if self._waiting and (waits or self._is_open()):
-            self._timer = asyncio.get_running_loop().call_later(min(waits, default=0.0) + 0.001, self._let_in)
+            loop = asyncio.get_running_loop()
+            self._timer = loop, loop.call_later(min(waits, default=0.0) + 0.001, self._look_again)
+
+
+def _on(loop: asyncio.AbstractEventLoop, function: Callable[..., object], *args: object) -> bool:
+    """Run a function on an event loop, which may be another thread's; false when that is closed."""
+    if loop is asyncio.get_running_loop():
+        function(*args)
+        return True
+    try:
+        loop.call_soon_threadsafe(function, *args)
+    except RuntimeError:
+        return False
+    return True
+
+
+def _call(turn: asyncio.Future[None]) -> None:
+    if not turn.done():
+        turn.set_result(None)
 
 
 @dataclass

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future
+from typing import Any
 
 import pytest
 
@@ -96,6 +100,77 @@ def test_a_waiter_that_is_cancelled_leaves_its_place() -> None:
         return gate.in_flight
 
     assert clock.run(scene()) == 1
+
+
+class Loop:
+    """Another event loop, on a thread of its own."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        threading.Thread(target=self.loop.run_forever, daemon=True).start()
+
+    def start(self, work: Coroutine[Any, Any, Any]) -> Future[Any]:
+        return asyncio.run_coroutine_threadsafe(work, self.loop)
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[Loop]:
+    other = Loop()
+    yield other
+    other.loop.call_soon_threadsafe(other.loop.stop)
+
+
+async def waiting(gate: Gate, count: int) -> list[asyncio.Task[None]]:
+    tasks = [asyncio.ensure_future(gate.enter()) for _ in range(count)]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_who_waits_on_another_event_loop_is_woken(elsewhere: Loop) -> None:
+    gate = Gate(most=1, start=1)
+    await gate.enter()
+    entered = elsewhere.start(asyncio.wait(elsewhere.start(waiting(gate, 1)).result(5)))
+    elsewhere.start(asyncio.sleep(0)).result(5)
+    gate.leave()
+    entered.result(5)
+    assert gate.in_flight == 1
+
+
+async def test_a_turn_that_comes_too_late_on_another_event_loop_goes_to_the_next(elsewhere: Loop) -> None:
+    gate = Gate(most=1, start=1)
+    await gate.enter()
+    gone, stays = elsewhere.start(waiting(gate, 2)).result(5)
+    is_busy, has_left = threading.Event(), threading.Event()
+
+    async def cancelled_meanwhile() -> None:
+        is_busy.set()
+        has_left.wait(5)
+        gone.cancel()
+        await asyncio.wait_for(stays, 5)
+
+    cancelling = elsewhere.start(cancelled_meanwhile())
+    assert is_busy.wait(5)
+    gate.leave()
+    has_left.set()
+    cancelling.result(5)
+    assert (gone.cancelled(), gate.in_flight) == (True, 1)
+
+
+async def test_two_event_loops_keep_to_one_limit(elsewhere: Loop) -> None:
+    gate, most = Gate(most=3, start=3), 0
+
+    async def one() -> None:
+        nonlocal most
+        await gate.enter()
+        most = max(most, gate.in_flight)
+        await asyncio.sleep(0)
+        gate.leave()
+
+    async def many() -> None:
+        await asyncio.gather(*(one() for _ in range(200)))
+
+    await asyncio.wait_for(asyncio.gather(many(), asyncio.wrap_future(elsewhere.start(many()))), 20)
+    assert (most, gate.in_flight) == (3, 0)
 
 
 async def test_what_is_cut_off_is_paid_for_by_a_guess() -> None:
