@@ -175,9 +175,11 @@ class Floor:
     async def _weigh(self, utterance: Utterance) -> None:
         """Decide at a pause of the user whether they meant the agent."""
         is_meant = await self._is_meant(utterance)
-        if self._utterance is not utterance or not self.can_be_cut:
+        if self._utterance is not utterance:
             return
-        if is_meant:
+        if not self.can_be_cut:
+            self._mouth.resume()  # it fell silent, and hung up meanwhile: the goodbye must be heard
+        elif is_meant:
             self.take()
         elif self._listener.utterance is not utterance or utterance.is_paused:
             self._mouth.resume()
@@ -191,6 +193,7 @@ class Floor:
             self._answer_to(utterance)
         else:
             self.waiting.append(utterance)
+            self._mouth.resume()
 
     async def _is_meant(self, utterance: Utterance) -> bool:
         """Say whether there are words for the agent in what the user said so far."""

@@ -11,7 +11,7 @@ from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.dialogue.history import INTERRUPTED
 from convai_lab.providers.stub_speech import stub_engines
 from convai_lab.testing.callers import Cough, Say, Stay, barge_in, hold_call
-from convai_lab.testing.fake_llm import FakeLLM, Reply
+from convai_lab.testing.fake_llm import FakeLLM, Reply, call
 from convai_lab.voice import events
 
 NUMBERS = "One two three four five six seven eight nine ten eleven twelve."
@@ -173,3 +173,12 @@ def test_an_agent_cut_before_its_first_word_has_no_turn_and_the_model_is_asked_a
         ("user", "Where is my order?"),
         ("user", "Hello are you there"),
     ]
+
+
+def test_who_speaks_just_as_the_agent_hangs_up_still_hears_the_goodbye_and_the_call_ends() -> None:
+    goodbye = "Goodbye and thank you for calling us today, it was a pleasure to talk with you this morning. "
+    llm = [Reply([goodbye, "So."], [call("end_call", reason="done")], piece_secs=0.8)]
+    held = hold_call(sam(tools=("end_call",)), ["Bye.", barge_in("wait I have one more question", word=1)], llm=llm)
+    assert (held.conversation.end_reason, held.conversation.ended_by) == ("end_call", "agent")
+    assert not held.conversation[2].interrupted
+    assert held.secs < 20
