@@ -22,11 +22,12 @@ from convai_lab.providers.offline_speech.domain_lm import (
     missing_words,
     model_key,
 )
-from convai_lab.providers.offline_speech.filler import everyday_sentences, number_sentences
+from convai_lab.providers.offline_speech.filler import everyday_sentences, number_sentences, with_other_codes
 from convai_lab.providers.offline_speech.language_model import LanguageModel
 from convai_lab.providers.offline_speech.pronunciation import arpabet
 
 PHRASES = ["Where is my order?", "call Kubernetes at 5 pm"]
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 KUBERNETES = ["k", ",u:", "b", "3", "n", "'E", "t#", "i:", "z"]
 
 
@@ -70,6 +71,28 @@ def test_numbers_can_be_said_digit_by_digit_in_any_order() -> None:
     pairs = {pair for said in number_sentences() for pair in zip(said.split(), said.split()[1:], strict=False)}
     digits = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
     assert not [(a, b) for a in digits for b in digits if (a, b) not in pairs]
+
+
+def test_a_code_in_a_phrase_stands_for_any_of_its_length(tmp_path: Path) -> None:
+    model = build_model(tmp_path, ["where is my order one two three four", "track it"], {})
+    scores, backoffs = _read(Path(model.lm).read_text(encoding="utf-8"))
+    likely = {word: _score(word, ("my", "order"), scores, backoffs) for word in ("one", "nine", "zero", "full")}
+    assert likely["one"] > likely["nine"] == likely["zero"] > likely["full"] + 3
+    assert _score("eight", ("order", "nine"), scores, backoffs) > -2
+    assert _score("</s>", ("six", "seven"), scores, backoffs) > -2
+
+
+def test_other_codes_have_the_same_length_in_the_same_places() -> None:
+    said = ["from", "one", "two", "three", "to", "five", "four", "three"]
+    others = list(with_other_codes(said))
+    assert len(others) == 100
+    assert {(len(other), other[0], other[4]) for other in others} == {(8, "from", "to")}
+    assert {tuple(other[1:3]) for other in others} == {(a, b) for a in DIGITS for b in DIGITS}
+    assert not list(with_other_codes(["two", "thirty", "p", "m"])) + list(with_other_codes([]))
+
+
+def test_four_is_known_as_the_british_say_it_too(tmp_path: Path) -> None:
+    assert _entries(build_model(tmp_path, PHRASES, {"kubernetes": KUBERNETES}))["four(2)"] == "F AO"
 
 
 def test_a_model_knows_its_phrases_the_filler_and_the_frequent_words(tmp_path: Path) -> None:

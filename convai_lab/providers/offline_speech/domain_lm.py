@@ -16,24 +16,32 @@ import math
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from convai_lab.providers.offline_speech.filler import everyday_sentences, number_sentences
+from convai_lab.providers.offline_speech.filler import codes_in, everyday_sentences, number_sentences, with_other_codes
 from convai_lab.providers.offline_speech.language_model import LanguageModel
 from convai_lab.providers.offline_speech.pronunciation import arpabet
 from convai_lab.providers.offline_speech.spoken_forms import spoken_forms
 
-FORMAT = 2
+FORMAT = 3
 """Changed whenever what is written changes, so that nothing older is read."""
 BACKGROUND_WORDS = 1000
 GENERAL_WORDS = 10_000
 NUMBER_WEIGHT = 0.25
 LEAST_PHRASE_WEIGHT = 3.0
 """How often a phrase counts when there are many of them; few ones count together as much as all filler."""
+OTHER_CODES = 3.0
+"""How often a phrase with a code counts with all other codes together, beside the one in it. Measured on 32 sentences
+with other codes than the phrases', spoken by four synthetic voices: 71 of 128 codes are right instead of 22."""
+MOST_CODED = 400
+"""Of more phrases with codes fewer other codes each are enough."""
+ALSO_SAID = {"four": "F AO"}
+"""How digits are said where the dictionary's Americans say them otherwise."""
 LONGEST_WORD = 40
 KEPT_MODELS = 40
 LOG_BASE = 1.0001
@@ -143,9 +151,16 @@ def _write_domain(place: Path, sentences: list[list[str]], guessed: Mapping[str,
     for filler, weight in ((everyday, 1.0), (numbers, NUMBER_WEIGHT)):
         model.add(([word for word in sentence if word in known] for sentence in filler), weight=weight)
     filler_weight = len(everyday) + NUMBER_WEIGHT * len(numbers)
+    phrase_weight = max(LEAST_PHRASE_WEIGHT, filler_weight / len(sentences))
+    coded: Counter[tuple[str, ...]] = Counter()
     for sentence in sentences:  # what stands on both sides of a word nobody can say does not follow each other
         stretches = _known_stretches(sentence, known)
-        model.add(stretches, weight=max(LEAST_PHRASE_WEIGHT, filler_weight / len(sentences)))
+        model.add(stretches, weight=phrase_weight)
+        coded.update(tuple(stretch) for stretch in stretches if codes_in(stretch))
+    steps = min(10, 1 + MOST_CODED // max(1, len(coded)))
+    for stretch, times in coded.items():
+        weight = OTHER_CODES * phrase_weight * times / (10 * steps)
+        model.add(with_other_codes(stretch, steps=steps), weight=weight)
     (place / "words.lm").write_text(model.arpa(), encoding="utf-8")
     words = _write_dictionary(place, dict.fromkeys(model.vocabulary, 0.0), guessed)
     return words, sorted(wanted - known)
@@ -164,6 +179,7 @@ def _known_stretches(sentence: list[str], known: set[str]) -> list[list[str]]:
 def _write_dictionary(place: Path, words: Mapping[str, float], guessed: Mapping[str, str]) -> int:
     lines = [f"{name} {phones}" for name, phones in _pronunciations(words)]
     lines += [f"{word} {phones}" for word, phones in guessed.items()]
+    lines += [f"{word}(2) {phones}" for word, phones in ALSO_SAID.items() if word in words]
     (place / "words.dict").write_text("\n".join(lines) + "\n", encoding="utf-8")
     return len(words)
 

@@ -6,6 +6,10 @@ there are many of them here, and noise sounds like "five" to a recogniser that e
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
+LEAST_CODE = 3
+"""So many digits in a row are a code: another caller has another one."""
 _SENTENCES = """
 yes
 no
@@ -181,6 +185,28 @@ _TEENS = (
 def everyday_sentences() -> list[str]:
     """Return what everybody says, in lower case."""
     return [sentence for sentence in _SENTENCES.split("\n") if sentence]
+
+
+def codes_in(words: Sequence[str]) -> list[range]:
+    """Return where codes stand in a sentence: digits in a row."""
+    found, start = [], 0
+    for at, word in enumerate([*words, ""]):
+        if word not in _DIGITS:
+            if at - start >= LEAST_CODE:
+                found.append(range(start, at))
+            start = at + 1
+    return found
+
+
+def with_other_codes(words: Sequence[str], *, steps: int = 10) -> Iterator[list[str]]:
+    """Yield the sentence with other codes of the same length; in ten `steps` every digit comes after every other."""
+    places = [place for code in codes_in(words) for place in code]
+    for first in range(10 if places else 0):
+        for step in range(1, steps + 1):
+            other = list(words)
+            for number, place in enumerate(places):
+                other[place] = _DIGITS[(first + step * number) % 10]
+            yield other
 
 
 def number_sentences() -> list[str]:
