@@ -75,8 +75,9 @@ class WorkspaceHolder:
         except ConvaiLabError as error:
             return draft.failed(fault_of(error, "provider"))
         try:
-            ended_by = await self._talk(session, draft, user)
-            return draft.held(await session.aend(), ended_by)
+            async with session:  # whatever happens, nobody pays for a line that stays open
+                ended_by = await self._talk(session, draft, user)
+                return draft.held(await session.aend(), ended_by)
         except ToolError as error:
             return draft.failed(fault_of(error, "tool"))
         except ConvaiLabError as error:

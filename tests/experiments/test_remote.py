@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -10,7 +12,7 @@ from convai_lab.agents.agent import Agent
 from convai_lab.clock import VirtualClock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import Turn
-from convai_lab.errors import ConversationClosedError, NotSupportedError, RateLimitError
+from convai_lab.errors import ConversationClosedError, NotSupportedError, RateLimitError, ToolError
 from convai_lab.experiments.plan import PlannedTrial, plan_trials
 from convai_lab.experiments.remote import WorkspaceHolder, check_remote
 from convai_lab.experiments.variant import Variant
@@ -27,12 +29,18 @@ class Session:
 
     def __init__(self, replies: list[Any]) -> None:
         self.replies, self.said = replies, list[str]()
-        self.is_open = True
+        self.is_open = self.is_left_open = True
+
+    async def __aenter__(self) -> Session:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self.is_left_open = False
 
     async def asay(self, text: str) -> str:
         self.said.append(text)
         reply = self.replies.pop(0)
-        if isinstance(reply, Exception):
+        if isinstance(reply, BaseException):
             raise reply
         self.is_open = reply != "Goodbye."
         return str(reply)
@@ -93,6 +101,18 @@ def test_what_the_platform_breaks_is_no_failure_of_the_agent(workspace: Workspac
     held, _ = hold(workspace, lines=["One?"])
     assert [fault.party for fault in held.faults] == ["provider"]
     assert held.conversation.id.startswith("conv_")
+
+
+@pytest.mark.parametrize(
+    "broken", [ToolError("failed", tool="find"), ConversationClosedError("gone", code=1011), asyncio.CancelledError()]
+)
+def test_no_conversation_of_the_platform_stays_open_when_a_trial_breaks(broken: BaseException) -> None:
+    workspace = Workspace(["Yes.", broken])
+    with contextlib.suppress(asyncio.CancelledError):
+        held, _ = hold(workspace, lines=["One?", "Two?"])
+        assert [fault.party for fault in held.faults] == ["tool" if isinstance(broken, ToolError) else "provider"]
+    assert workspace.session.said == ["One?", "Two?"]
+    assert not workspace.session.is_left_open
 
 
 def test_what_another_platform_cannot_do_is_refused_before_it_is_tried() -> None:
