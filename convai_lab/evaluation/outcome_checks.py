@@ -35,7 +35,7 @@ class Ended:
 
     def _fits(self, ended: str) -> bool:
         if self.kind == "ended_by" and isinstance(self.wanted, Words):
-            return ended.casefold() in self.wanted.texts
+            return ended.casefold() in self.wanted.folded
         return self.wanted.found_in(ended) is not None
 
     def _what(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, Protocol
 
 from convai_lab.evaluation.check import Check, Found, Scene, plain
@@ -27,10 +28,15 @@ class Words:
 
     texts: tuple[str, ...]
 
+    @cached_property
+    def folded(self) -> tuple[str, ...]:
+        """The texts as they are looked for."""
+        return tuple(text.casefold() for text in self.texts)
+
     def found_in(self, text: str) -> str | None:
-        """Return the text that was found."""
-        folded = text.casefold()
-        return next((wanted for wanted in self.texts if wanted in folded), None)
+        """Return the text that was found, as it was written."""
+        said = text.casefold()
+        return next((self.texts[at] for at, wanted in enumerate(self.folded) if wanted in said), None)
 
     def __str__(self) -> str:
         return " or ".join(shown(text) for text in self.texts)
@@ -109,7 +115,7 @@ def never_said(raw: Any, where: str) -> Check:
 def phrase_in(raw: Any, where: str) -> Phrase:
     """Read what to look for: a text, or a mapping with `text`, `any_of` or `regex` and options."""
     if not isinstance(raw, Mapping):
-        return Words((plain(text_in(raw, where)).casefold(),))
+        return Words((plain(text_in(raw, where)),))
     fields = Fields(where, raw)
     fields.only(FIELDS)
     kind = fields.one_of(("text", "any_of", "regex"))
@@ -121,7 +127,7 @@ def phrase_in(raw: Any, where: str) -> Phrase:
         return Pattern(pattern, f"/{pattern.pattern}/")
     texts = [plain(text) for text in (fields.texts(kind) if kind == "any_of" else (fields.text(kind),))]
     if not whole and not exact:
-        return Words(tuple(text.casefold() for text in texts))
+        return Words(tuple(texts))
     return _pattern_of(texts, whole_word=whole, match_case=exact)
 
 

@@ -88,6 +88,11 @@ def test_only_the_agent_counts_and_each_turn_by_itself() -> None:
     assert checked({"said": {"regex": "re\\s*fund"}}, conversation).passed is False
 
 
+def test_texts_are_told_as_they_were_written_though_case_does_not_count() -> None:
+    found = checked({"said": {"any_of": ["Friday", "Saturday"]}}, talk(agent("on friday")))
+    assert (found.name, found.why) == ("said 'Friday' or 'Saturday'", "the agent said 'Friday'")
+
+
 def test_what_was_not_heard_was_not_said() -> None:
     cut = agent("It ships tomorrow, from Berlin.", text_heard="It ships", interrupted=True)
     assert checked({"said": "Berlin"}, talk(cut)).passed is False
