@@ -18,6 +18,7 @@ from convai_lab.server.limits import (
     FRAMES_PER_SEC,
     Bucket,
 )
+from convai_lab.server.live_frames import UserSound
 from convai_lab.server.socket_events import REFUSED, RESTARTING, Event, Problem
 
 STOPPED = "the local platform was stopped"
@@ -136,5 +137,6 @@ class Inbox:
             frame = self._read_frame(message.get("text"))
         except Problem as problem:
             return problem
-        rate, what = (self._audio_rate, "audio frames") if isinstance(frame, AudioChunk) else (self._rate, "frames")
+        is_audio = isinstance(frame, AudioChunk | UserSound)
+        rate, what = (self._audio_rate, "audio frames") if is_audio else (self._rate, "frames")
         return frame if rate.take() else Problem(REFUSED, "rate_limit", f"too many {what}: send fewer, larger ones")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from convai_lab.clock import VirtualClock
 from convai_lab.server import live_frames as live
 from convai_lab.server.live_conversation import LiveSocket
 from convai_lab.server.live_media import LiveMedia
+from convai_lab.server.socket_events import Problem
+from convai_lab.server.socket_wire import Gone, Inbox
 from convai_lab.voice.audio import AudioFormat
 from convai_lab.voice.transport import AgentAudio
 from convai_lab.voice.webrtc import Speaker
@@ -96,3 +100,24 @@ def test_an_interruption_silences_all_that_was_said_before_it(cut: int, left: li
         return [audio.turn_id for audio in waiting], until
 
     assert clock.run(main()) == (left, 4.0 if left else 0.0)
+
+
+def test_the_sound_that_waited_for_a_busy_notebook_is_taken_all_at_once() -> None:
+    clock = VirtualClock()
+    piece = json.dumps({"type": "live_sound", "pcm": "AAAA", "rate_hz": 48000})
+
+    frames = [{"type": "websocket.receive", "text": piece}] * 2000
+
+    class Burst:
+        async def receive(self) -> dict[str, Any]:
+            return frames.pop() if frames else {"type": "websocket.disconnect", "code": 1000}
+
+    async def main() -> Counter[type]:
+        inbox, taken = Inbox(Burst(), clock, read=live.read_live_frame), Counter[type]()  # type: ignore[arg-type]
+        inbox.open()
+        while not isinstance(message := await inbox.get(), Gone | Problem):
+            taken[type(message)] += 1
+        await inbox.close()
+        return taken
+
+    assert clock.run(main()) == {live.UserSound: 2000}
