@@ -88,6 +88,22 @@ def peek(differences: Sequence[float], *, alpha: float = 0.05) -> Peek:
     )  # fmt: skip
 
 
+class RunningEvidence:
+    """Says what `peek` says of `decided`, one difference after the other; no look costs more than the first."""
+
+    def __init__(self, *, alpha: float = 0.05) -> None:
+        require_share(alpha, "alpha", open_ends=True)
+        self.decided = False
+        self._bar = log(2 / alpha)
+        self._capitals = np.zeros((2, len(STAKES)))
+
+    def add(self, difference: float) -> None:
+        """Take in the difference of one more scenario."""
+        (number,) = _checked([difference])
+        self._capitals += np.log1p(np.outer((number, -number), STAKES))
+        self.decided = self.decided or bool(_log_mean(self._capitals).max() >= self._bar)
+
+
 def _checked(differences: Sequence[float]) -> Numbers:
     numbers = np.array([require_finite(value, f"differences[{i}]") for i, value in enumerate(differences)], dtype=float)
     outside = np.nonzero(np.abs(numbers) > 1 + _ROUNDING)[0]

@@ -52,6 +52,9 @@ if TYPE_CHECKING:
 TOOL_THREADS = 16
 MOST_AT_ONCE = 1000
 
+IsOver = Callable[[Mapping[str, TrialResult]], bool]
+"""Says whether what is done, by key, is enough."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -125,6 +128,10 @@ class Undertaking:
         total, done = len(self.planned), len(self.ledger.done)
         if done == total:
             return
+        is_over = self._rule()
+        if is_over is not None and is_over(self.ledger.done):
+            self.ledger.stopped = "decided"
+            return
         pool = Pool(self.request.concurrency)
         self.notes += notes_of(self.cassette)
         if is_replay(self.cassette):
@@ -140,13 +147,13 @@ class Undertaking:
         progress.start(total, done=done, max_cost=self.request.max_cost if self.ledger.expected_left else None)
         try:
             with watched_budgets(pool, [] if is_replay(self.cassette) else llms.values()):
-                await self._hold_all(llms, pool, progress)
+                await self._hold_all(llms, pool, progress, is_over)
         except BaseException:
             progress.close("Interrupted")
             raise
         progress.close("Stopped early" if self.ledger.stopped else "")
 
-    async def _hold_all(self, llms: Mapping[str, Any], pool: Pool, progress: Progress) -> None:
+    async def _hold_all(self, llms: Mapping[str, Any], pool: Pool, progress: Progress, is_over: IsOver | None) -> None:
         request, pooled = self.request, pooling(pool, self.ledger.spending, self.cassette)
         offline = workers_of("offline", request.concurrency)
         with _threads(TOOL_THREADS, "convai-tool") as tools, _threads(offline, "convai-world") as worlds:
@@ -155,7 +162,7 @@ class Undertaking:
                 user=self.lineup.user.make(request.seed, pooled, self.ledger.spending),
                 user_is_real=self.lineup.user.is_real and not (is_replay(self.cassette) and self.lineup.user.is_model),
                 cassette=self.cassette,
-                judge=self.lineup.judge.make(pooled),
+                judge=self.lineup.judge.make(pooled, self.ledger.spending),
                 mode=request.mode,
                 pool=pool,
                 spending=self.ledger.spending,
@@ -165,9 +172,7 @@ class Undertaking:
                 checks=self.checks,
             )
             async with make_hold(request.executor, holder, self.lineup, seed=request.seed) as hold:
-                runner = Runner(
-                    hold, self.journal, self.ledger, progress, self._lane, request.concurrency, self._rule()
-                )
+                runner = Runner(hold, self.journal, self.ledger, progress, self._lane, request.concurrency, is_over)
                 await runner.run()
 
     def comparison(self, *, interrupted: bool = False) -> Comparison:
@@ -240,7 +245,7 @@ class Undertaking:
     def _lane(self, trial: PlannedTrial) -> str:
         return self.lineup.lane(trial.variant) if self.request.executor in (None, "local") else "cluster"
 
-    def _rule(self) -> Callable[[Mapping[str, TrialResult]], bool] | None:
+    def _rule(self) -> IsOver | None:
         if self.request.stop is None:
             return None
         return SequentialRule(self.planned, self.baseline).is_decided

@@ -22,36 +22,31 @@ class SequentialRule:
     """Says when every challenger differs from the baseline beyond doubt."""
 
     def __init__(self, planned: Sequence[PlannedTrial], baseline: str, *, alpha: float = ALPHA) -> None:
+        from convai_lab.evaluation.sequential import RunningEvidence
+
         self._rows: dict[str, dict[int, dict[str, str]]] = {}
         for trial in planned:
             self._rows.setdefault(trial.scenario.id, {}).setdefault(trial.trial, {})[trial.variant.name] = trial.key
         names = list(dict.fromkeys(trial.variant.name for trial in planned))
-        self._baseline, self._challengers = baseline, [name for name in names if name != baseline]
-        self._alpha = alpha / max(1, len(self._challengers))
+        self._baseline, challengers = baseline, [name for name in names if name != baseline]
         self._scenarios = list(self._rows)
         self._complete = 0
-        self._differences: dict[str, list[float]] = {name: [] for name in self._challengers}
+        self._evidence = {name: RunningEvidence(alpha=alpha / len(challengers)) for name in challengers}
 
     def is_decided(self, done: Mapping[str, TrialResult]) -> bool:
         """Say whether what is done decides every comparison with the baseline."""
-        before = self._complete
         while self._complete < len(self._scenarios) and self._take(self._scenarios[self._complete], done):
             self._complete += 1
-        return self._complete > before and self._challengers != [] and all(map(self._is_decided, self._challengers))
+        return self._evidence != {} and all(evidence.decided for evidence in self._evidence.values())
 
     def _take(self, scenario: str, done: Mapping[str, TrialResult]) -> bool:
         """Count a scenario whose trials are all done; false while one is missing."""
         trials = self._rows[scenario].values()
         if any(key not in done for keys in trials for key in keys.values()):
             return False
-        for name in self._challengers:
+        for name, evidence in self._evidence.items():
             pairs = [(done[keys[name]].success, done[keys[self._baseline]].success) for keys in trials]
             known = [float(one) - float(base) for one, base in pairs if one is not None and base is not None]
             if known:
-                self._differences[name].append(fmean(known))
+                evidence.add(fmean(known))
         return True
-
-    def _is_decided(self, name: str) -> bool:
-        from convai_lab.evaluation.sequential import peek
-
-        return peek(self._differences[name], alpha=self._alpha).decided

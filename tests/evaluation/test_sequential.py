@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from convai_lab.errors import InvalidValueError
 from convai_lab.evaluation.paired import compare_paired
 from convai_lab.evaluation.resampling import sign_flip_p
-from convai_lab.evaluation.sequential import always_valid, peek
+from convai_lab.evaluation.sequential import RunningEvidence, always_valid, peek
 from convai_lab.evaluation.verdict import verdict
 
 RUNS = 200
@@ -68,6 +68,17 @@ def test_turning_every_sign_turns_the_interval_and_it_stays_within_bounds(values
     assert back.p_value == pytest.approx(there.p_value, rel=1e-9)
     assert -1 <= there.low <= there.high <= 1
     assert there.decided == (there.p_value <= 0.05)
+
+
+@given(st.lists(st.floats(-1, 1), max_size=40), st.sampled_from([0.05, 0.5]))
+@settings(max_examples=40, deadline=None)
+def test_evidence_that_runs_along_decides_when_a_look_would(values: list[float], alpha: float) -> None:
+    running = RunningEvidence(alpha=alpha)
+    looks = []
+    for value in values:
+        running.add(value)
+        looks.append(running.decided)
+    assert looks == [peek(values[: n + 1], alpha=alpha).decided for n in range(len(values))]
 
 
 @pytest.mark.parametrize("value", [1.0, -1.0])

@@ -291,6 +291,16 @@ def test_a_third_of_the_scenarios_decides_when_the_difference_is_plain(
     assert "stopped early" in result.facts.notes[0]
 
 
+def test_what_is_decided_asks_nothing_more_when_it_is_called_again(vendor: FakeVendor, agent: Agent, run: Run) -> None:
+    vendor.answer(says("I do not know.", when="terse"))
+    both = {"plain": agent, "terse": agent.with_changes(prompt="Be terse.")}
+    first = run(both, scenarios(30), stop="decided", concurrency=2)
+    before = len(vendor.requests)
+    again = run(both, scenarios(30), stop="decided", concurrency=2)
+    assert (len(vendor.requests), len(again)) == (before, len(first))
+    assert (again.facts.fresh, again.facts.stopped) == (0, "decided")
+
+
 def test_without_checks_and_judge_nothing_is_claimed(vendor: FakeVendor, agent: Agent, run: Run) -> None:
     result = run(agent, ["Where is my order?"])
     assert result.trials[0].success is None
