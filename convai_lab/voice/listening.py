@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from convai_lab.agents.turn_taking import TurnTaking
-from convai_lab.providers.base import ASRStream, Final, SpeechEngines
+from convai_lab.errors import ConvaiLabError
+from convai_lab.providers.base import ASRStream, Final, Partial, SpeechEngines
 from convai_lab.voice.audio import FRAME_BYTES, FRAME_MS, SAMPLE_BYTES, SESSION_RATE_HZ
 from convai_lab.voice.endpointing import Endpointer
 from convai_lab.voice.vad import SpeechDetector, samples_of, secs_of
@@ -57,8 +58,8 @@ class Utterance:
         """When there was silence enough, should the recogniser not have been done then."""
         self.piece_samples = 0
         self._open_stream = open_stream
-        self._stream: ASRStream | None = open_stream()
-        self._newest = self._stream
+        self._stream: ASRStream | None = None
+        self._newest = self._open()
         self._pieces: list[asyncio.Task[Final]] = []
         self._known = ""
 
@@ -80,8 +81,7 @@ class Utterance:
     @property
     def text(self) -> str:
         """Return what was recognised so far, without waiting."""
-        stream = self._stream
-        if stream is not None and (partial := stream.partial()) is not None:
+        if (partial := self._partial()) is not None:
             return _joined([*map(_text_if_known, self._pieces), partial.text])
         if self._pieces and all(map(_is_known, self._pieces)):
             self._known = _joined(map(_text_if_known, self._pieces))
@@ -90,9 +90,12 @@ class Utterance:
     def feed(self, pcm: bytes) -> None:
         """Recognise some more audio."""
         if self._stream is None:
-            self._stream = self._newest = self._open_stream()
+            self._newest = self._open()
         self.piece_samples += len(pcm) // SAMPLE_BYTES
-        self._stream.feed(pcm)
+        try:
+            self._newest.feed(pcm)
+        except ConvaiLabError as error:
+            self._fail(error)
 
     def pause(self, now: Callable[[], float]) -> None:
         """Ask for the final words of what was said so far; more may come."""
@@ -125,11 +128,51 @@ class Utterance:
         for task in self._pieces:
             task.cancel()
 
+    def _open(self) -> ASRStream:
+        """Begin a piece; one that cannot be recognised says so at its end."""
+        try:
+            self._stream = self._open_stream()
+        except ConvaiLabError as error:
+            self._stream = _Unrecognised(error)
+        return self._stream
+
+    def _partial(self) -> Partial | None:
+        try:
+            return None if self._stream is None else self._stream.partial()
+        except ConvaiLabError as error:
+            self._fail(error)
+            return None
+
+    def _fail(self, error: ConvaiLabError) -> None:
+        self._newest.abort()
+        self._stream = self._newest = _Unrecognised(error)
+
     def _done(self, at: float) -> None:
         self.asr_done_at = at
         for task in self._pieces:
             if task.done() and not task.cancelled():
                 task.exception()
+
+
+class _Unrecognised:
+    """A piece that the recogniser refused, or failed on: whoever asks for its words gets the error."""
+
+    has_guesses = False
+
+    def __init__(self, error: ConvaiLabError) -> None:
+        self._error = error
+
+    def feed(self, pcm: bytes) -> None:
+        pass
+
+    def partial(self) -> None:
+        return None
+
+    async def finish(self) -> Final:
+        raise self._error
+
+    def abort(self) -> None:
+        pass
 
 
 class Listener:

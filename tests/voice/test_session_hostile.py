@@ -14,11 +14,11 @@ from convai_lab.clock import VirtualClock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.dialogue.conversation_loop import ConversationLoop
 from convai_lab.dialogue.tool_runner import ToolRunner
-from convai_lab.errors import ProviderConnectionError
+from convai_lab.errors import InvalidValueError, ProviderConnectionError
 from convai_lab.providers.base import AudioChunk, Final, Mark
 from convai_lab.providers.stub_speech import StubASR, StubTTS, stub_engines
-from convai_lab.testing.callers import Noise, Play, Say, Stay, barge_in, hold_call
-from convai_lab.testing.fake_llm import FakeLLM
+from convai_lab.testing.callers import Noise, Play, Say, Stay, Type, barge_in, hold_call
+from convai_lab.testing.fake_llm import FakeLLM, call
 from convai_lab.voice.audio import gain, noise, silence
 from convai_lab.voice.ear import EARLY_SECS
 from convai_lab.voice.session import VoiceSession
@@ -288,3 +288,50 @@ def test_white_noise_at_0_db_hides_words_but_never_invents_any() -> None:
 
     held = hold_call(sam(), [Play(mix(pcm, loud)), Stay(3)], llm=["Here."] * 3)
     assert set(" ".join(user_texts(held)).split()) <= {"where", "is", "my", "order"}
+
+
+class EnglishASR(StubASR):
+    """Understands one language, and refuses the others."""
+
+    def open(self, **how: Any) -> Any:
+        if how["language"] != "en":
+            raise InvalidValueError("understands English (en) only", field="language")
+        return super().open(**how)
+
+
+def test_a_language_that_the_recogniser_cannot_do_is_an_error_of_the_turn_and_the_call_goes_on() -> None:
+    agent = sam(tools=("language_detection",))
+    llm = [call("language_detection", reason="asked", language="de"), "Gerne.", "Ja.", "Ja."]
+    held = hold_call(
+        agent,
+        ["Bitte auf Deutsch", "Wo ist sie", Type("Hallo"), Stay(1)],
+        llm=llm,
+        engines=with_engines(asr=EnglishASR()),
+    )
+    turn = [turn for turn in held.conversation if turn.role == "user"][1]
+    assert (turn.text, turn.error) == ("", "language: understands English (en) only")
+    assert held.conversation[-1].text == "Ja."
+    assert held.conversation.status == "done"
+
+
+@pytest.mark.parametrize("what", ["feed", "partial"])
+def test_a_recogniser_that_fails_while_somebody_speaks_leaves_its_error_in_the_record(what: str) -> None:
+    class Fails(StubASR):
+        count = 0
+
+        def open(self, **how: Any) -> Any:
+            stream = super().open(**how)
+            self.count += 1
+            if self.count == 1:
+
+                def fail(*_: Any) -> Any:
+                    raise ProviderConnectionError("the line broke", provider="failing")
+
+                setattr(stream, what, fail)
+            return stream
+
+    long = "this is a long sentence of mine which goes on and on and on for some time I think"
+    held = hold_call(sam(), [long, "Hello again."], llm=["Here."] * 3, engines=with_engines(asr=Fails()))
+    assert "the line broke" in str(held.conversation[1].error)
+    assert "Hello again." in user_texts(held)
+    assert held.conversation.status == "done"
