@@ -4,8 +4,11 @@ Run by hand: ``python tests/benchmarks/compare_throughput.py [--calls 2000] [--i
 process speaks OpenAI's dialect and answers after 20 ms, streamed or whole as it is asked. The bare client posts and
 reads whole answers: httpx on the transport of the package httpx-aiohttp, where that is installed, and on ours.
 `compare` streams, checks one sentence, prices the tokens and writes its journal. They take turns, each from a clean
-heap, and medians count; the ratio is to the package where there is one. Inspect AI and promptfoo run the same when
-they are installed. Prints one line.
+heap, and medians count; the ratio is to the package where there is one. Prints one line.
+
+Inspect AI and promptfoo run the same when they are installed, or named: ``--inspect PYTHON`` (``python3 -m venv other
+&& other/bin/pip install inspect-ai openai``) and ``--promptfoo PROGRAM`` (``npm install promptfoo``). They do not
+stream, and every check must have passed.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -165,44 +169,33 @@ def ours(calls: int, in_flight: int, folder: str) -> float:
     return calls / took
 
 
-def inspect_ai(url: str, calls: int, in_flight: int, folder: str) -> float | None:
-    """Return the samples a second of Inspect AI, None where it is not installed."""
-    if importlib.util.find_spec("inspect_ai") is None:
+def inspect_ai(python: str | None, url: str, calls: int, in_flight: int, folder: str) -> float | None:
+    """Return the samples a second of Inspect AI, None without a Python that has it."""
+    if python is None:
         return None
-    from inspect_ai import Task
-    from inspect_ai import eval as run
-    from inspect_ai.dataset import Sample
-    from inspect_ai.model import get_model
-    from inspect_ai.scorer import includes
-    from inspect_ai.solver import generate
-
-    samples = [Sample(id=i, input="Where is my order 1234?", target="shipped") for i in range(calls)]
-    model = get_model(f"openai/{MODEL}", base_url=url, api_key="none")
-    started = time.perf_counter()
-    run(
-        Task(dataset=samples, solver=generate(), scorer=includes()),
-        model=model,
-        max_connections=in_flight,
-        max_samples=in_flight,
-        log_dir=folder,
-        display="none",
-    )
-    return calls / (time.perf_counter() - started)
+    script = Path(__file__).with_name("inspect_samples.py")
+    command = [python, str(script), url, str(calls), str(in_flight), folder]
+    return float(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.split()[-1])
 
 
-def promptfoo(url: str, calls: int, in_flight: int, folder: str) -> float | None:
-    """Return the tests a second of promptfoo, None where it is not installed."""
-    program = shutil.which("promptfoo")
+def promptfoo(program: str | None, url: str, calls: int, in_flight: int, folder: str) -> float | None:
+    """Return the tests a second of promptfoo by its own clock, which leaves out its start; None without it."""
     if program is None:
         return None
     provider = {"id": f"openai:chat:{MODEL}", "config": {"apiBaseUrl": url, "apiKey": "none"}}
     case = {"vars": {"q": "Where is my order 1234?"}, "assert": [{"type": "contains", "value": "shipped"}]}
-    config = Path(folder) / "promptfooconfig.json"
+    config, output = Path(folder) / "promptfooconfig.json", Path(folder) / "promptfoo.json"
     config.write_text(json.dumps({"prompts": ["{{q}}"], "providers": [provider], "tests": [case] * calls}))
-    started = time.perf_counter()
-    command = [program, "eval", "-c", str(config), "-j", str(in_flight), "--no-cache", "--no-table", "--no-write"]
-    subprocess.run(command, check=False, capture_output=True, cwd=folder)
-    return calls / (time.perf_counter() - started)
+    command = [program, "eval", "-c", str(config), "-o", str(output), "-j", str(in_flight)]
+    command += ["--no-cache", "--no-table", "--no-write", "--no-progress-bar"]
+    alone = {"PROMPTFOO_DISABLE_TELEMETRY": "1", "PROMPTFOO_DISABLE_UPDATE": "1", "PROMPTFOO_CONFIG_DIR": folder}
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=folder, env=os.environ | alone)
+    if not output.exists():
+        raise SystemExit(f"promptfoo did not run: {ran.stdout[-500:]} {ran.stderr[-500:]}")
+    stats = json.loads(output.read_text())["results"]["stats"]
+    if stats["successes"] != calls:
+        raise SystemExit(f"promptfoo lost tests: {stats}")
+    return float(calls / stats["durationMs"] * 1000)
 
 
 def measure(url: str, chosen: argparse.Namespace, folder: str) -> dict[str, Any]:
@@ -224,8 +217,9 @@ def measure(url: str, chosen: argparse.Namespace, folder: str) -> dict[str, Any]
     line: dict[str, Any] = {f"{name}_calls_per_sec": round(value) for name, value in found.items()}
     line["compare_vs_bare"] = round(found["compare"] / found["httpx_aiohttp" if has_package else "our_bare"], 2)
     line["compare_vs_our_bare"] = round(found["compare"] / found["our_bare"], 2)
-    for name, run in (("inspect_ai", inspect_ai), ("promptfoo", promptfoo)):
-        rate = run(url, max(chosen.in_flight, chosen.calls // FEWER), chosen.in_flight, folder)
+    fewer = max(chosen.in_flight, chosen.calls // FEWER)
+    for name, run, by in (("inspect_ai", inspect_ai, chosen.inspect), ("promptfoo", promptfoo, chosen.promptfoo)):
+        rate = run(by, url, fewer, chosen.in_flight, folder)
         line[f"{name}_calls_per_sec"] = None if rate is None else round(rate, 1)
     return {**line, "in_flight": chosen.in_flight, "calls": chosen.calls, "rounds": chosen.rounds}
 
@@ -236,6 +230,9 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=2000)
     parser.add_argument("--in-flight", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    has_inspect = importlib.util.find_spec("inspect_ai") is not None
+    parser.add_argument("--inspect", default=sys.executable if has_inspect else None, help="the Python that has it")
+    parser.add_argument("--promptfoo", default=shutil.which("promptfoo"), help="the program")
     chosen = parser.parse_args()
     mine, theirs = multiprocessing.Pipe()
     server = multiprocessing.get_context("spawn").Process(target=serve, args=(theirs,), daemon=True)
