@@ -17,12 +17,13 @@ class SoundLine {
     this.send = (content, buffers) => model.send(content, undefined, buffers);
     this.orders = {
       start: ({ kind }) => this.start(kind),
-      mute: ({ on }) => this.microphone.mute(on),
+      mute: ({ on }) => this.mute(on),
       device: ({ id }) => this.changeDevice(id),
       test: ({ id }) => this.test(id),
       clip: ({ on }) => this.clip(on),
       signal: ({ message }) => this.call?.take(message),
       audio: (message, [bytes]) => this.channel?.play(message, bytes),
+      refused: ({ reason }) => this.call?.refuse(reason),
       flush: ({ event_id }) => this.flush(event_id),
       timed: ({ number, at }) => this.timing?.clock.answered(number, at),
       close: () => this.leave(),
@@ -51,11 +52,24 @@ class SoundLine {
     if (this.isStarting) return;
     this.isStarting = true;
     try {
-      await this.openContext();
+      await this.still(this.openContext());
       await this.openPath(kind);
     } finally {
       this.isStarting = false;
     }
+  }
+
+  mute(on) {
+    this.microphone.mute(on);
+    this.set("muted", on);
+  }
+
+  /** What was waited for, unless the panel was closed meanwhile: then nothing may hold the microphone. */
+  async still(waiting) {
+    const found = await waiting;
+    if (!this.isClosed) return found;
+    this.close();
+    throw new Problem("closed");
   }
 
   async openContext() {
@@ -73,11 +87,11 @@ class SoundLine {
   async openPath(kind) {
     this.set("line", { phase: "microphone", kind });
     if (kind === "text") return this.use("text");
-    const stream = await this.microphone.open();
+    const stream = await this.still(this.microphone.open());
     this.meter("user", stream);
-    this.set("devices", await this.microphone.devices());
+    this.set("devices", await this.still(this.microphone.devices()));
     if (!this.microphone.hasExtension) this.send({ event: "problem", code: "extension", detail: "" });
-    if (["auto", "webrtc"].includes(kind) && this.microphone.hasExtension && (await this.dial())) return this.use("webrtc");
+    if (["auto", "webrtc"].includes(kind) && this.microphone.hasExtension && (await this.still(this.dial()))) return this.use("webrtc");
     if (kind !== "push_to_talk" && this.listen(stream)) return this.use("comm");
     return this.use("push_to_talk");
   }
@@ -139,17 +153,18 @@ class SoundLine {
   }
 
   async changeDevice(id) {
-    const stream = await this.microphone.use(id);
+    const stream = await this.still(this.microphone.use(id));
     this.meter("user", stream);
     await this.call?.replace(stream);
     if (this.model.get("line").kind === "comm") this.listen(stream);
   }
 
   async test(id) {
-    await this.openContext();
+    await this.still(this.openContext());
     this.set("test", { phase: "listening", heard: false });
     try {
-      this.meter("user", id ? await this.microphone.use(id) : (this.microphone.stream ?? (await this.microphone.open())));
+      const opened = id ? this.microphone.use(id) : (this.microphone.stream ?? this.microphone.open());
+      this.meter("user", await this.still(opened));
       this.set("devices", await this.microphone.devices());
     } catch (error) {
       this.set("test", { phase: "", heard: false });
@@ -160,11 +175,11 @@ class SoundLine {
   }
 
   async clip(on) {
-    if (on) {
-      this.clips = new Clips(await this.microphone.widget("recorder"));
-      await this.clips.begin();
-    } else this.clips?.finish();
     this.set("line", { ...this.model.get("line"), recording: on });
+    if (!on) return this.clips?.finish();
+    this.clips = new Clips(await this.microphone.widget("recorder"));
+    await this.clips.begin();
+    if (!this.model.get("line").recording) this.clips.finish(); // it was let go before the recorder ran
   }
 
   meter(side, source) {
@@ -227,6 +242,7 @@ class SoundLine {
   }
 
   close() {
+    this.isClosed = true;
     clearInterval(this.metering);
     this.timing?.close();
     this.metering = this.timing = null;
@@ -248,6 +264,7 @@ export default {
   initialize({ model }) {
     const line = new SoundLine(model);
     model.set("line", { phase: "ready", kind: "" });
+    model.set("muted", false);
     model.set("levels", { user: 0, agent: 0 });
     model.on("order", (order) => line.obey(order, [])); // from the panel's view, in this page
     model.on("msg:custom", (order, buffers) => line.obey(order, buffers)); // from the kernel

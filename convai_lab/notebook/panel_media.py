@@ -20,7 +20,7 @@ from ipywidgets import Widget, widget_serialization
 
 from convai_lab import background
 from convai_lab.errors import InvalidValueError
-from convai_lab.workspace.live_events import AgentAudio, Flush, MediaKind, Signal, SoundTimed
+from convai_lab.workspace.live_events import AgentAudio, Flush, MediaChanged, MediaKind, Muted, Signal, SoundTimed
 from convai_lab.workspace.media_line import MAX_CLIP_BYTES, MediaLine
 
 FOLDER = Path(__file__).parent
@@ -82,11 +82,10 @@ class PanelMedia(anywidget.AnyWidget):
             self.send({"do": "flush", "event_id": event.event_id})
         elif isinstance(event, SoundTimed):
             self.send({"do": "timed", "number": event.number, "at": event.at})
-
-    def mute(self, on: bool) -> None:
-        """Let the page send silence."""
-        if not self._is_shut:
-            self.send({"do": "mute", "on": on})
+        elif isinstance(event, Muted):
+            self.send({"do": "mute", "on": event.on})
+        elif isinstance(event, MediaChanged) and event.kind == "webrtc" and event.reason:
+            self.send({"do": "refused", "reason": event.reason})
 
     def shut(self) -> None:
         """Close the microphone, the call and every widget of it; harmless when repeated.

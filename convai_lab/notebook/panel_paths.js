@@ -134,6 +134,13 @@ class Call {
     if (message.type === "join") await this.follow(message.room_id);
   }
 
+  /** The platform says that no call can be made, or that it broke off. */
+  refuse(reason) {
+    this.ring();
+    this.reject(new Problem("no_call", reason));
+    this.lost?.();
+  }
+
   begin(member) {
     this.members.add(member);
     this.ring(); // whoever waits for the platform may now wait for the call

@@ -53,6 +53,9 @@ PROBLEMS: Mapping[str, Trouble] = {
         "For WebRTC: pip install 'convai-lab[lab]' there, then reload the page.",
     ),
     "no_call": Trouble("The sound did not get through.", f"Try again. {TYPE_ON}"),
+    "no_webrtc": Trouble(
+        "The page and the platform have no call between them.", "The sound goes through the notebook instead."
+    ),
     "page": Trouble("Something went wrong with the sound in this page.", f"Try again. {TYPE_ON}"),
     "no_panel": Trouble(
         "The panel did not appear.",
@@ -70,7 +73,9 @@ def problem(code: str, detail: str = "") -> dict[str, str]:
     """Return a problem for the panel: its code, what happened, and what to do instead."""
     found = PROBLEMS.get(code) or PROBLEMS["page"]
     shown = words.shortened(words.clean(detail), 300)
-    what = f"{found.what} ({shown})" if shown and code in ("page", "microphone", "platform") else found.what
+    what = (
+        f"{found.what} ({shown})" if shown and code in ("page", "microphone", "platform", "no_webrtc") else found.what
+    )
     return {"code": code, "what": what, "instead": found.instead}
 
 

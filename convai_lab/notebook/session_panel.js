@@ -76,7 +76,7 @@ class PanelView {
     Object.assign(this, { model, el, media, shown: [], listeners: [] });
     this.build();
     this.follow(model, "status facts turns partial printed problem finished elapsed", () => this.update());
-    this.follow(media, "line levels devices test delay", () => this.updateSound());
+    this.follow(media, "line levels devices test delay muted", () => this.updateSound());
     this.follow(media, "line", () => this.isLost && this.update());
     this.ticking = setInterval(() => this.tick(), 500);
     this.update();
@@ -84,15 +84,17 @@ class PanelView {
   }
 
   follow(model, names, react) {
-    for (const name of names.split(" ")) {
-      model.on(`change:${name}`, react);
-      this.listeners.push([model, `change:${name}`, react]);
-    }
+    names.split(" ").forEach((name) => this.hear(model, `change:${name}`, react));
+  }
+
+  hear(model, event, react) {
+    model.on(event, react);
+    this.listeners.push([model, event, react]);
   }
 
   close() {
     clearInterval(this.ticking);
-    this.listeners.forEach(([model, name, react]) => model.off(name, react));
+    this.listeners.forEach(([model, event, react]) => model.off(event, react));
     if (this.playing) URL.revokeObjectURL(this.playing);
   }
 
@@ -166,7 +168,7 @@ class PanelView {
     this.done = make("div", { class: "convai-done" }, make("div", {}, "Conversation ", this.id), row, this.sound, this.codeBox);
     show(this.sound, false);
     show(this.codeBox, false);
-    this.model.on("msg:custom", (message, buffers) => message.do === "play" && this.play(buffers[0], message.mime));
+    this.hear(this.model, "msg:custom", (message, buffers) => message.do === "play" && this.play(buffers[0], message.mime));
     return this.done;
   }
 
@@ -237,6 +239,9 @@ class PanelView {
     [this.muteButton, this.meters].forEach((control) => show(control, isOpen));
     show(this.pushButton, isOpen && line.kind === "push_to_talk");
     show(this.muteButton, isOpen && line.kind !== "push_to_talk");
+    const isMuted = Boolean(this.media.get("muted"));
+    this.muteButton.setAttribute("aria-pressed", String(isMuted));
+    this.muteButton.textContent = isMuted ? "Unmute (you are muted)" : "Mute";
     this.pushButton.textContent = line.recording ? "Release to send" : "Hold to talk";
     show(this.form, !this.isEnded);
     this.startButton.textContent = this.model.get("status").state === "ready" ? "Start talking" : "Connect the microphone";
@@ -302,9 +307,7 @@ class PanelView {
   }
 
   mute() {
-    const on = this.muteButton.getAttribute("aria-pressed") !== "true";
-    this.muteButton.setAttribute("aria-pressed", String(on));
-    this.muteButton.textContent = on ? "Unmute (you are muted)" : "Mute";
+    const on = !this.media.get("muted");
     this.order({ do: "mute", on });
     this.model.send({ do: "mute", on });
   }

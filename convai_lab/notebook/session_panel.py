@@ -126,8 +126,10 @@ class SessionPanel(anywidget.AnyWidget):
                 self._show_turns()
             case live_events.EnginesKnown():
                 self._show_facts()
-            case live_events.MediaChanged(kind=kind, is_connected=is_connected):
+            case live_events.MediaChanged(kind=kind, is_connected=is_connected, reason=reason):
                 self._sound_goes(kind, is_connected=is_connected)
+                if reason:
+                    self.problem = panel_words.problem("no_webrtc", reason)
             case live_events.ToolPrinted(name=name, text=text):
                 self._show_printed(name, text)
             case live_events.Refused(message=message):

@@ -82,6 +82,12 @@ class LiveCore:
             self._has_words = self._has_words or frame.get("type") == "user_message"
             background.loop().call_soon_threadsafe(self._outgoing.put_nowait, frame)
 
+    def mute(self, on: bool) -> None:
+        """Let the agent hear silence, or the user again, and tell whoever shows it."""
+        self.is_muted = on
+        self.post({"type": "live_mute", "on": on})
+        background.loop().call_soon_threadsafe(self._tell, live.Muted(on))
+
     def end(self) -> None:
         """Begin to end."""
         if not self._over.done():

@@ -136,6 +136,13 @@ class SoundTimed:
 
 
 @dataclass(frozen=True)
+class Muted:
+    """The agent hears silence from now on, or the user again."""
+
+    on: bool
+
+
+@dataclass(frozen=True)
 class WindowReady:
     """The platform has a page for this session; the token opens it, once."""
 
@@ -157,6 +164,7 @@ LiveEvent = (
     | Level
     | Refused
     | SoundTimed
+    | Muted
     | WindowReady
 )
 """Everything that a voice session tells."""

@@ -113,8 +113,7 @@ class LiveSession:
 
     def mute(self, on: bool = True) -> None:
         """Let the agent hear silence; `mute(False)` lets it hear the user again."""
-        self._core.is_muted = bool(on)
-        self._core.post({"type": "live_mute", "on": bool(on)})
+        self._core.mute(bool(on))
 
     def end(self) -> None:
         """Begin to end the session; harmless when it is over. `wait` returns the record."""

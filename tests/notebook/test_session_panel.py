@@ -260,6 +260,18 @@ def test_mute_and_end_reach_the_session(panel: SessionPanel, session: Any) -> No
     assert session.ends == 1
 
 
+def test_a_cell_that_mutes_mutes_the_page(panel: SessionPanel, session: Any) -> None:
+    session.happens(live_events.Muted(True))
+    assert _sent(panel.media, "mute") == [({"do": "mute", "on": True}, None)]
+
+
+def test_why_there_is_no_call_is_told_to_the_page_and_to_the_person(panel: SessionPanel, session: Any) -> None:
+    session.happens(live_events.MediaChanged("webrtc", is_connected=False, reason="WebRTC needs aiortc"))
+    assert [content["reason"] for content, _ in _sent(panel.media, "refused")] == ["WebRTC needs aiortc"]
+    assert "WebRTC needs aiortc" in panel.problem["what"]
+    assert panel.problem["instead"] == "The sound goes through the notebook instead."
+
+
 def test_what_tools_print_is_shown_and_bounded(panel: SessionPanel, session: Any) -> None:
     session.happens(live_events.ToolPrinted("order_status", "looking up 1234\n"))
     assert panel.printed == "order_status: looking up 1234\n"

@@ -169,6 +169,7 @@ def test_muted_the_agent_hears_silence(platform: StubPlatform, watcher: LiveWatc
     speak(session, "but this they hear")
     assert watcher.wait_for(UserTurn).text == "but this they hear"
     assert not session.is_muted
+    assert [event.on for event in watcher.of(live.Muted)] == [True, False]
     session.end()
     assert [turn.text for turn in session.wait(10) if turn.role == "user"] == ["but this they hear"]
 

@@ -154,6 +154,7 @@ export class Sound {
 
   mute(on) {
     this.isMuted = on;
+    this.media.set("muted", on);
     this.stream?.getAudioTracks().forEach((track) => (track.enabled = !on));
   }
 
