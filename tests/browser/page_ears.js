@@ -73,6 +73,7 @@ navigator.mediaDevices.getUserMedia = async (constraints) => {
 /** Say a WAV file (base64); returns when it begins and when it ends, in seconds. */
 window.speak = async (wav) => {
   const bytes = Uint8Array.from(atob(wav), (character) => character.charCodeAt(0));
+  await window.mouth.resume(); // else its time, and the word, would begin whenever the browser likes
   const source = new AudioBufferSourceNode(window.mouth, { buffer: await window.mouth.decodeAudioData(bytes.buffer) });
   source.connect(window.throat);
   source.start();

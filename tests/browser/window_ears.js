@@ -55,12 +55,16 @@ navigator.mediaDevices.getUserMedia = async (constraints) => {
   if (!window.speaksIntoPage) return open(constraints);
   window.mouth = new AudioContext();
   window.throat = window.mouth.createMediaStreamDestination();
+  const breath = new ConstantSourceNode(window.mouth, { offset: 0.0001 }); // a microphone is never without sound
+  connect.call(breath, window.throat);
+  breath.start();
   return window.throat.stream;
 };
 
 /** Say a WAV file (base64); returns when it ends, in seconds. */
 window.speak = async (wav) => {
   const bytes = Uint8Array.from(atob(wav), (character) => character.charCodeAt(0));
+  await window.mouth.resume(); // else its time, and the word, would begin whenever the browser likes
   const source = new AudioBufferSourceNode(window.mouth, { buffer: await window.mouth.decodeAudioData(bytes.buffer) });
   connect.call(source, window.throat);
   source.start();
