@@ -223,7 +223,7 @@ def receive(run: str, packed: Sealed) -> None:
         llms=find_llms(setup.variants),
         user=setup.user.make(setup.seed, pooled, spending),
         user_is_real=setup.user.is_real,
-        judge=setup.judge.make(pooled),
+        judge=setup.judge.make(pooled, spending),
         mode=setup.mode,
         pool=pool,
         spending=spending,

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from convai_lab.clock import SystemClock
 from convai_lab.errors import InvalidValueError, ModelNotFoundError
 from convai_lab.experiments.code_mark import content_mark
 from convai_lab.experiments.spending import Spending
+from convai_lab.experiments.trial_clock import RequestClock
 from convai_lab.experiments.variant import OFFLINE
 from convai_lab.providers.base import LLM
 from convai_lab.providers.registry import parse_model
@@ -19,7 +21,7 @@ from convai_lab.simulation.simulated_user import Move, SimulatedUser, find_user
 
 if TYPE_CHECKING:
     from convai_lab.conversations.conversation import Conversation
-    from convai_lab.evaluation.judge import AnyJudge
+    from convai_lab.evaluation.judge import AnyJudge, Grade, Questions
     from convai_lab.simulation.scenario import Scenario
 
 SCRIPTED = "scripted"
@@ -179,11 +181,11 @@ class JudgeSpec:
         """The judges that are neither names nor models."""
         return tuple(own for one in _alone(self._listed()) for own in _own(one))
 
-    def make(self, pooled: Callable[[LLM], LLM]) -> AnyJudge | None:
-        """Return the judge itself, or None; its models wait for their turn and are counted."""
+    def make(self, pooled: Callable[[LLM], LLM], spending: Spending | None = None) -> AnyJudge | None:
+        """Return the judge itself, or None; its models wait for their turn, and what it costs is counted."""
         from convai_lab.evaluation.judge_panel import JudgePanel
 
-        judges = [_judge(one, pooled) for one in _alone(self._listed())]
+        judges = [_judge(one, pooled, spending) for one in _alone(self._listed())]
         if len(judges) > 1:
             return JudgePanel(judges)
         return judges[0] if judges else None
@@ -201,6 +203,31 @@ class JudgeSpec:
         return inner if isinstance(inner, LLM) else None
 
 
+@dataclass(frozen=True)
+class CountedJudge:
+    """Somebody's own judge, whose answers count for what they say that they cost."""
+
+    judge: AnyJudge
+    spending: Spending
+
+    @property
+    def name(self) -> str:
+        """What tables call it."""
+        return _judge_name(self.judge)
+
+    @property
+    def is_offline(self) -> bool:
+        """Say whether rules judge."""
+        return self.judge.is_offline
+
+    async def answer(self, conversation: Conversation, questions: Questions) -> Grade:
+        """Return what the judge found."""
+        self.spending.require_left()
+        grade = await self.judge.answer(conversation, questions)
+        self.spending.add_usd(grade.cost_usd or 0.0)
+        return grade
+
+
 def _alone(judges: Iterable[Any]) -> Iterator[Any]:
     """Yield every judge by itself; those of a panel vote in one panel with all others."""
     for one in judges:
@@ -215,18 +242,19 @@ def _own(one: Any) -> tuple[Any, ...]:
     return () if isinstance(one, str | LLM) else (one,)
 
 
-def _judge(one: Any, pooled: Callable[[LLM], LLM]) -> AnyJudge:
+def _judge(one: Any, pooled: Callable[[LLM], LLM], spending: Spending | None) -> AnyJudge:
     from convai_lab.evaluation.judge import Judge
     from convai_lab.evaluation.offline_judge import OfflineJudge
 
     if one == OFFLINE:
         return OfflineJudge()
     if isinstance(one, Judge):
-        return replace(one, llm=pooled(one.llm))
+        clock = RequestClock() if type(one.clock) is SystemClock else one.clock
+        return replace(one, llm=pooled(one.llm), clock=clock)
     if isinstance(one, str | LLM):
-        return Judge(pooled(model_ref(one) if isinstance(one, str) else one))
+        return Judge(pooled(model_ref(one) if isinstance(one, str) else one), clock=RequestClock())
     judge: AnyJudge = one
-    return judge
+    return judge if spending is None else CountedJudge(judge, spending)
 
 
 def _judge_name(one: Any) -> str:

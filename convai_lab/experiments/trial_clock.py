@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextvars import ContextVar
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -55,6 +55,28 @@ class TrialClock(SystemClock):
 
 TRIAL_CLOCK: ContextVar[TrialClock | None] = ContextVar("TRIAL_CLOCK", default=None)
 """The clock of the trial that is being held here, if time is real in it."""
+
+
+class RequestClock(SystemClock):
+    """A clock for requests that belong to no conversation, as a judge's: the time-out of each is on its own clock.
+
+    Several may be made at the same time, and what one of them waits for our own limits is no time of another.
+    """
+
+    def timeout(self, secs: float | None) -> contextlib.AbstractAsyncContextManager[Any]:
+        """Raise TimeoutError in the body if it takes longer than `secs` seconds, waits not counted."""
+        return _on_its_own_clock(secs)
+
+
+@contextlib.asynccontextmanager
+async def _on_its_own_clock(secs: float | None) -> AsyncIterator[None]:
+    clock = TrialClock()
+    before = TRIAL_CLOCK.set(clock)
+    try:
+        async with clock.timeout(secs):
+            yield
+    finally:
+        TRIAL_CLOCK.reset(before)
 
 
 class _TimeLimit:
