@@ -8,6 +8,7 @@ import pytest
 
 from convai_lab.clock import SystemClock, VirtualClock
 from convai_lab.server import live_frames as live
+from convai_lab.server import voice_socket
 from convai_lab.server.live_media import LiveAudio, LiveMedia
 from convai_lab.voice.audio import silence
 
@@ -55,17 +56,20 @@ async def test_only_a_line_that_stands_is_waited_for(kind: live.MediaKind) -> No
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 48000])
-async def test_sound_that_nobody_hears_in_time_is_refused_and_does_not_fill_the_memory(rate_hz: int) -> None:
+async def test_sound_that_nobody_hears_in_time_is_refused_and_does_not_fill_the_memory(
+    rate_hz: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice_socket, "MAX_WAITING_SECS", 15.0)
     told: list[dict[str, Any]] = []
     media = LiveMedia(SystemClock(), told.append)
     try:
-        minute = bytes(2 * rate_hz * 60)
+        second = bytes(2 * rate_hz)
         for _ in range(20):
-            assert await media.take(live.UserSound(minute, rate_hz))
+            assert await media.take(live.UserSound(second, rate_hz))
         refused = [event["message"] for event in told if event["type"] == "live_refused"]
         assert len(refused) == 5
         assert "too much is waiting to be heard" in refused[0]
-        assert not media.user.has_room(30 * len(SECOND) * 2)
+        assert not media.user.has_room(len(SECOND))
         assert media.user.has_room(0)
     finally:
         await media.close()
