@@ -281,6 +281,7 @@ class Listener:
         if self.detector.burst_samples >= self._open:
             self._follow(utterance)
             self._feed_preroll(utterance)
+            self._text_at = self.position
             return "resumed"
         if self.detector.burst_samples:
             return None

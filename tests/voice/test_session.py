@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from dataclasses import replace
 from typing import Any
 
@@ -13,8 +14,8 @@ from convai_lab.agents.tools import ClientTool
 from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.errors import ProviderConnectionError
 from convai_lab.providers.base import SpeechEngines
-from convai_lab.providers.stub_speech import StubASR, stub_engines
-from convai_lab.testing.callers import Cough, HangUp, Press, Say, Stay, Type, barge_in, hold_call
+from convai_lab.providers.stub_speech import StubASR, StubTTS, stub_engines
+from convai_lab.testing.callers import Cough, HangUp, Play, Press, Say, Stay, Type, barge_in, hold_call
 from convai_lab.testing.fake_llm import FakeLLM, Reply, call
 from convai_lab.voice import events
 from convai_lab.voice.recording import Recording
@@ -26,6 +27,10 @@ LOOK_UP = ClientTool(name="look_up", description="d", parameters={"type": "objec
 
 def sam(**fields: Any) -> Agent:
     return Agent(**{"name": "Sam", "prompt": "You are Sam.", "first_message": HELLO, **fields})
+
+
+def speech(text: str) -> bytes:
+    return StubTTS().render(text, voice="caller")[0]
 
 
 def said(held: Any) -> list[tuple[str, str]]:
@@ -63,6 +68,31 @@ def test_a_pause_while_spelling_does_not_end_the_turn() -> None:
     ]
     impatient = sam(turn=TurnTaking(spelling_patience="off"))
     assert len([t for t in hold_call(impatient, script, llm=["Ok."] * 3).conversation if t.role == "user"]) == 2
+
+
+class LateGuesses(StubASR):
+    """A recogniser whose guesses are a second behind the voice."""
+
+    def open(self, **how: Any) -> Any:
+        stream, guesses = super().open(**how), deque[Any](maxlen=50)
+        partial = stream.partial
+
+        def late() -> Any:
+            guesses.append(partial())
+            return guesses[0] if len(guesses) == 50 else None
+
+        stream.partial = late  # type: ignore[method-assign]
+        return stream
+
+
+def test_a_number_that_goes_on_after_a_long_pause_is_not_cut_when_guesses_are_late() -> None:
+    number = [speech("my number is one two three"), bytes(64000 + 6400), speech("four five six seven eight nine")]
+    held = hold_call(
+        sam(turn=TurnTaking(eagerness="patient")), [Play(b"".join(number))], llm=["Ok."] * 3,
+        engines=lambda clock: replace(stub_engines(clock), asr=LateGuesses(clock)),
+    )  # fmt: skip
+    users = [text for role, text in said(held) if role == "user"]
+    assert users == ["my number is one two three four five six seven eight nine"]
 
 
 def test_a_number_that_the_agent_expects_is_answered_at_once_and_still_not_cut_before_its_end() -> None:
