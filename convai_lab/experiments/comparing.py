@@ -162,7 +162,7 @@ class Undertaking:
                 user=self.lineup.user.make(request.seed, pooled, self.ledger.spending),
                 user_is_real=self.lineup.user.is_real and not (is_replay(self.cassette) and self.lineup.user.is_model),
                 cassette=self.cassette,
-                judge=self.lineup.judge.make(pooled, self.ledger.spending),
+                judge=self.lineup.judge.make(pooled),
                 mode=request.mode,
                 pool=pool,
                 spending=self.ledger.spending,
@@ -266,7 +266,7 @@ async def undertake(request: Request) -> Undertaking:
     require_unmixed(variants, lineup.refs, allow_offline=request.allow_offline)
     require_variables({variant.name: variant.agent for variant in variants}, scenarios.scenarios)
     user = lineup.user.make(request.seed, lambda llm: llm)
-    checker = Holder(llms=lineup.refs, user=user, user_is_real=lineup.user.is_real)
+    checker = Holder(llms=lineup.refs, user=user, user_is_real=lineup.user.is_real, mode=request.mode)
     for scenario in scenarios:
         checker.checks_of(scenario)
     cassette = await asyncio.to_thread(open_cassette, request.cassette, variants, request.executor)

@@ -16,7 +16,7 @@ from convai_lab.clock import Clock, VirtualClock
 from convai_lab.conversations.conversation import Conversation, CriterionResult
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.evaluation.judge_prompt import Questions
-from convai_lab.experiments.invented_times import without_times
+from convai_lab.experiments.invented_times import has_real_times, without_times
 from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool, PooledLLM
@@ -93,16 +93,20 @@ class Holder:
         )
         if self.cassette is not None:
             conversation = conversation.with_changes(cassette=self.cassette.name)
-        if self.mode == "text" and self.is_virtual(planned):
+        if not self.has_real_times(planned):
             conversation = without_times(conversation)
         graded = await self._graded(planned, held, conversation)
         self._require_uncapped(graded.faults)
         return result_of(planned, held, graded, is_virtual=self.is_virtual(planned))
 
     def is_virtual(self, planned: PlannedTrial) -> bool:
-        """Say whether time is invented in this trial, so that it takes none and its latencies mean nothing."""
+        """Say whether time is invented in this trial, so that it takes none and its models' latencies mean nothing."""
         variant = planned.variant
         return not variant.is_remote and self.llms[variant.name].is_offline and not self.user_is_real
+
+    def has_real_times(self, planned: PlannedTrial) -> bool:
+        """Say whether checks may look at the latencies of this trial."""
+        return has_real_times(self.mode, is_invented=self.is_virtual(planned))
 
     async def _held(self, planned: PlannedTrial) -> SimulatedConversation:
         if planned.variant.is_remote:
@@ -169,7 +173,7 @@ class Holder:
             self.checks_of(planned.scenario),
             judged.conversation,
             tool_state=held.tool_state.state,
-            has_real_times=not self.is_virtual(planned),
+            has_real_times=self.has_real_times(planned),
         )
         return replace(judged, checks=checks)
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Literal
 
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import TurnMetrics
 
 NOT_MEASURED: dict[str, Any] = {field.name: None for field in fields(TurnMetrics) if field.name.endswith("_ms")}
+
+
+def has_real_times(mode: Literal["text", "voice"], *, is_invented: bool) -> bool:
+    """Say whether a conversation's times mean something: rules answer at once, but in a call endpointing takes time."""
+    return mode == "voice" or not is_invented
 
 
 def without_times(conversation: Conversation) -> Conversation:

@@ -51,7 +51,7 @@ def _checked(trial: PlannedTrial, held: TrialResult, journal: Journal, holder: H
         holder.checks_of(trial.scenario),
         conversation,
         tool_state=held.state,
-        has_real_times=not holder.is_virtual(trial),
+        has_real_times=holder.has_real_times(trial),
     )
     success, party = decide(checks, held.criteria, held.faults)
     return _named(held, trial).with_changes(

@@ -17,7 +17,7 @@ from convai_lab.errors import InvalidValueError, NotFoundError
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.contenders import find_agent
-from convai_lab.experiments.invented_times import without_times
+from convai_lab.experiments.invented_times import has_real_times, without_times
 from convai_lab.experiments.outside import from_outside
 from convai_lab.experiments.plan import agent_mark
 from convai_lab.experiments.progress import OnWaitingThread
@@ -194,8 +194,8 @@ async def asimulation(
     casting = Casting(agent=await _agent(agent, workspace), scenario=found, user=user, llm=llm, seed=seed, mode=mode)
     require_variables({casting.agent.name: casting.agent}, [found])
     held = await _held(casting, on_turn)
-    has_real_times = casting.mode == "voice" or not casting.is_invented
-    if not has_real_times:
+    is_timed = has_real_times(casting.mode, is_invented=casting.is_invented)
+    if not is_timed:
         held = replace(held, conversation=without_times(held.conversation))
     if workspace is not None and workspace.platform == "local":
         await workspace.conversations.akeep([held.conversation])
@@ -205,7 +205,7 @@ async def asimulation(
         scenario=found,
         user=UserSpec(user).name,
         ended_by=held.ended_by,
-        checks=run_checks(checks, held.conversation, tool_state=held.tool_state.state, has_real_times=has_real_times),
+        checks=run_checks(checks, held.conversation, tool_state=held.tool_state.state, has_real_times=is_timed),
         faults=held.faults,
         cost_usd=None if None in costs else sum(filter(None, costs)),
     )

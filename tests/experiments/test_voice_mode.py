@@ -12,6 +12,7 @@ from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import tool
 from convai_lab.errors import InvalidValueError
 from convai_lab.experiments.comparison import Comparison
+from convai_lab.experiments.simulating import simulation
 from convai_lab.testing.fake_vendors import FakeVendor
 
 from .conftest import scenarios
@@ -24,6 +25,16 @@ def test_calls_of_rules_repeat_and_have_a_voice_latency(agent: Agent, run: Run) 
     tables = [run(offline, scenarios(1), mode="voice", journal=name).df for name in ("one", "two")]
     assert tables[0].to_csv() == tables[1].to_csv()
     assert tables[0]["voice_to_voice_ms"].notna().all()
+
+
+def test_a_call_of_rules_is_checked_for_its_voice_latency_also_when_it_is_looked_up(agent: Agent, run: Run) -> None:
+    offline = agent.with_changes(llm="offline", prompt="# Knowledge\n- Your order has shipped.")
+    limits = [[{"latency": {"stage": "voice_to_voice", "max_ms": limit}}] for limit in (60_000, 50_000, 1)]
+    found = [run(offline, scenarios(1, checks=checks), mode="voice").trials[0] for checks in limits]
+    assert [trial.success for trial in found] == [True, True, False]
+    assert [trial.conversation_id == found[0].conversation_id for trial in found] == [True, False, False]
+    talked = simulation(offline, {**scenarios(1)[0], "checks": limits[0]}, mode="voice", user="scripted")
+    assert talked.success == found[0].success
 
 
 def test_a_real_model_answers_in_a_call(vendor: FakeVendor, agent: Agent, run: Run) -> None:
