@@ -86,6 +86,7 @@ class Answering:
         self._asr_name, self._spawn = asr_name, spawn
         self._settling: asyncio.Task[None] | None = None
         self._spoken: Answer | None = None
+        self._awaited: list[Utterance] = []
 
     @property
     def is_last(self) -> bool:
@@ -150,6 +151,11 @@ class Answering:
         if self._settling is not None:
             await asyncio.shield(self._settling)
 
+    def hurry(self) -> None:
+        """Wait no longer for the words of what the user said: what is known of them goes into the record."""
+        for utterance in self._awaited:
+            utterance.hurry()
+
     async def commit(self, utterance: Utterance, start_at: float, end_at: float, *, answer: Answer | None) -> bool:
         """Record what the user said; false when it was nothing for the agent."""
         final = await self._final(utterance)
@@ -172,10 +178,13 @@ class Answering:
 
     async def _final(self, utterance: Utterance) -> Final | str:
         """Return the final words, or what went wrong with the recogniser."""
+        self._awaited.append(utterance)
         try:
             return await utterance.final()
         except ConvaiLabError as error:
             return self._failed(error)
+        finally:
+            self._awaited.remove(utterance)
 
     def _user_said(self, answer: Answer | None, text: str, details: dict[str, Any]) -> None:
         self._loop.user_said(text[:MAX_USER_CHARS], **details)

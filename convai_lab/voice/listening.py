@@ -62,6 +62,7 @@ class Utterance:
         self._newest = self._open()
         self._pieces: list[asyncio.Task[Final]] = []
         self._known = ""
+        self._is_hurried = False
 
     @property
     def is_paused(self) -> bool:
@@ -114,12 +115,23 @@ class Utterance:
         It is as sure as its least sure piece: a wrong one must not hide behind the others.
 
         Raises:
-            ProviderError: The recogniser failed.
+            ConvaiLabError: The recogniser failed, or had not said anything when it was hurried.
         """
-        pieces = [await asyncio.shield(task) for task in self._pieces]
+        try:
+            pieces = [await asyncio.shield(task) for task in self._pieces]
+        except asyncio.CancelledError:
+            if not self._is_hurried or _is_cancelled():
+                raise
+            return self._so_far()
         known = [likelihood(piece.confidence) for piece in pieces if piece.text.strip()]
         sure = min((one for one in known if one is not None), default=None)
         return Final(text=_joined(piece.text for piece in pieces), confidence=sure)
+
+    def hurry(self) -> None:
+        """Wait no longer for the recogniser: what is known by now is all that was said."""
+        self._is_hurried = True
+        for task in self._pieces:
+            task.cancel()
 
     def abort(self) -> None:
         """Give up; the tasks that wait for finals end as cancelled."""
@@ -142,6 +154,11 @@ class Utterance:
         except ConvaiLabError as error:
             self._fail(error)
             return None
+
+    def _so_far(self) -> Final:
+        if not self._known:
+            raise ConvaiLabError("the recogniser had not answered when the conversation ended")
+        return Final(text=self._known)
 
     def _fail(self, error: ConvaiLabError) -> None:
         self._newest.abort()
@@ -339,6 +356,12 @@ def likelihood(confidence: object) -> float | None:
     if isinstance(confidence, bool) or not isinstance(confidence, int | float) or not 0 <= confidence <= 1:
         return None
     return float(confidence)
+
+
+def _is_cancelled() -> bool:
+    """Say whether it is the task that waits which was cancelled."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _is_known(task: asyncio.Task[Final]) -> bool:

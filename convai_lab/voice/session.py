@@ -352,7 +352,7 @@ class VoiceSession:
         if not self._over.done():
             self._over.set_result((reason, by))
         self._answering.cut()
-        await self._answering.settled()
+        await self._soon(self._answering.settled())
         await self._last_words()
         tasks = list(self._tasks)
         for task in tasks:
@@ -373,10 +373,20 @@ class VoiceSession:
             utterance.pause(self._clock.now)
             self._floor.waiting.append(utterance)
         for said in () if self._loop.ended else self._floor.waiting:
+            start, end = self._instant(said.start), self._instant(said.audible_end)
             try:
-                async with self._clock.timeout(LAST_WORDS_SECS):
-                    await self._answering.commit(
-                        said, self._instant(said.start), self._instant(said.audible_end), answer=None
-                    )
-            except (TimeoutError, ConvaiLabError) as error:
-                logger.warning("the user's last words were not recognised: %s", error)
+                await self._soon(self._answering.commit(said, start, end, answer=None))
+            except ConvaiLabError as error:
+                logger.warning("the user's last words were not kept: %s", error)
+
+    async def _soon(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Wait for what needs the words of a recogniser, which is hurried after a while."""
+        hurry = self._spawn(self._hurry())
+        try:
+            await work
+        finally:
+            hurry.cancel()
+
+    async def _hurry(self) -> None:
+        await self._clock.sleep(LAST_WORDS_SECS)
+        self._answering.hurry()

@@ -13,7 +13,7 @@ from convai_lab.clock import VirtualClock
 from convai_lab.providers.base import ASRStream, SpeechEngines
 from convai_lab.providers.stub_speech import StubASR, stub_engines
 from convai_lab.providers.utterance import WholeUtterance
-from convai_lab.testing.callers import Cough, Noise, Say, Stay, hold_call
+from convai_lab.testing.callers import Cough, HangUp, Noise, Say, Stay, hold_call
 
 LONG = "the order that I made on Monday has not come and I would like to know where it is today please"
 
@@ -82,3 +82,21 @@ def test_a_long_sentence_is_no_noise_when_a_recogniser_has_no_guesses_for_once()
         engines=lambda clock: replace(stub_engines(clock), asr=Unreachable(clock)),
     )  # fmt: skip
     assert said(held) == [("user", long), ("agent", "Yes.")]
+
+
+@pytest.mark.parametrize("script", [[Say("Where is it?"), Stay(3), HangUp()], [Say("Where is it?"), HangUp()]])
+@pytest.mark.parametrize("has_guesses", [True, False])
+def test_who_hangs_up_on_a_slow_recogniser_waits_no_longer_than_for_any_last_words(
+    script: list[Any], has_guesses: bool
+) -> None:
+    asr = StubASR if has_guesses else WholeASR
+    held = hold_call(
+        sam(), script, llm=["Here."], engines=lambda clock: replace(stub_engines(clock), asr=asr(clock, finish_secs=60))
+    )
+    last = held.conversation[-1]
+    assert held.secs < 10
+    assert held.conversation.end_reason == "hung_up"
+    if has_guesses:
+        assert (last.text, last.error) == ("Where is it?", None)
+    else:
+        assert (last.text, last.error) == ("", "the recogniser had not answered when the conversation ended")
