@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -24,6 +24,8 @@ DEFAULT_IN_FLIGHT = 64
 SMALL_SERVERS = frozenset({"ollama", "lmstudio", "llamacpp"})
 SMALL_IN_FLIGHT = 4
 """Model servers on this machine mostly answer one after the other, and platforms sell conversations at once dearly."""
+MOST_UNWRITTEN = 4
+"""So many finished trials of one worker may be on their way to the disk while it holds the next."""
 PLATFORM = "platform "
 """How the lane of another platform begins."""
 
@@ -132,24 +134,22 @@ class Runner:
     async def _work(self, queue: Iterator[PlannedTrial]) -> None:
         """Hold one trial after the other until none is left, or the run is to stop.
 
-        The next one begins while the last is being written, unless what came of the last may end the run.
+        The next ones begin while some are being written, unless what came of the last may end the run.
         """
-        writing: asyncio.Future[TrialResult] | None = None
+        writing: deque[asyncio.Future[TrialResult]] = deque()
+        behind = 0 if self.is_over is not None else MOST_UNWRITTEN
         try:
             for trial in queue:
                 if self.ledger.stopped is not None or not await self._affordable(trial):
                     return
                 result = await self._held(trial)
-                if writing is not None:
-                    await asyncio.shield(writing)
                 if result is None:
                     return
-                writing = self.journal.begin_adding(result, self._count)
-                if self.is_over is not None:
-                    await asyncio.shield(writing)
+                writing.append(self.journal.begin_adding(result, self._count))
+                while len(writing) > behind:
+                    await asyncio.shield(writing.popleft())
         finally:
-            if writing is not None:
-                await asyncio.shield(writing)
+            await asyncio.shield(asyncio.gather(*writing))
 
     async def _held(self, trial: PlannedTrial) -> TrialResult | None:
         """Hold a trial; None when nothing more may be spent."""
