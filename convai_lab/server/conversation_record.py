@@ -16,6 +16,7 @@ from convai_lab.server.initiation import Tailored
 from convai_lab.server.socket_events import Event
 
 if TYPE_CHECKING:
+    from convai_lab.dialogue.conversation_loop import ConversationLoop
     from convai_lab.voice.recording import Recording
 
 DEFAULT_FORMAT = "pcm_16000"
@@ -78,16 +79,14 @@ class ConversationRecord:
         """Remember which turn an event id stands for, so that feedback finds it."""
         self._turn_of_event[event_id] = turn_index
 
-    def rated(self, conversation: Conversation, score: Literal["like", "dislike"] | None, event_id: int) -> None:
-        """Keep what the user thinks of a turn; an event id that no turn has says nothing."""
-        index = self._turn_of_event.get(event_id)
+    def rated(self, loop: ConversationLoop, score: Literal["like", "dislike"] | None, event_id: int) -> None:
+        """Keep what the user thinks of a turn, also while it is spoken; an event id that no turn has says nothing."""
+        conversation, index = loop.conversation, self._turn_of_event.get(event_id)
         if index is None or not 0 <= index < len(conversation.turns):
             return
-        turn = conversation.turns[index]
         at = int(self._platform.clock.wall() - (conversation.started_at or 0))
         feedback = None if score is None else {"score": score, "time_in_call_secs": at}
-        extra = {**turn.extra, "feedback": feedback}
-        self._store.replace_turn(conversation.id, index, turn.with_changes(extra=extra))
+        loop.amend(index, extra={**conversation.turns[index].extra, "feedback": feedback})
 
     def failed(self, conversation: Conversation, problem: events.Problem) -> None:
         """Keep what went wrong beside the conversation."""

@@ -227,7 +227,7 @@ class ConversationSession:
                 self._pings.answered(number)
             case frames.Feedback(score=score, event_id=event_id):
                 assert self._loop is not None
-                self._record.rated(self._loop.conversation, score, event_id or talk.event_id)
+                self._record.rated(self._loop, score, event_id or talk.event_id)
             case frames.Unsupported(what=what):
                 await self._outbox.send(events.error(Problem(REFUSED, "not_supported", what)))
             case ReplyOver() if isinstance(talk, TypedConversation):

@@ -87,6 +87,26 @@ def test_audio_comes_with_the_time_of_every_character(virtual: VirtualClock, vir
     assert lasted_ms > 500
 
 
+def test_a_like_given_while_the_agent_still_speaks_is_kept(
+    virtual: VirtualClock, virtual_bench: Make, phone: Any
+) -> None:
+    bench = virtual_bench(FakeLLM([LONG]))
+    caller = phone(bench, bench.line(bench.make_agent(**WANTS_ALL)))
+
+    async def talk() -> None:
+        await caller.call()
+        await caller.say("tell me everything")
+        told = (await caller.hear("agent_response"))["agent_response_event"]
+        await caller.line.send({"type": "feedback", "event_id": told["event_id"], "score": "like"})
+        await virtual.sleep(10)
+        await caller.hang_up()
+
+    virtual.run(talk())
+    answer = bench.only_conversation().turns[1]
+    assert answer.extra["feedback"]["score"] == "like"
+    assert answer.tts_engine == "stub"
+
+
 def test_an_interruption_is_told_corrected_and_followed_by_larger_event_ids(
     virtual: VirtualClock, virtual_bench: Make, phone: Any
 ) -> None:
