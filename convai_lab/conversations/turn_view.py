@@ -45,7 +45,7 @@ def turn_view(conversation: Conversation, index: int) -> dict[str, Any]:
         "unheard": text_view(said.unheard),
         "interruption": words.interruption(turn).partition(":")[0],
         "tools": [_tool(use) for use in words.tool_uses(turn)],
-        "times": [part for part in (latency(turn), recognition) if part],
+        "times": [part for part in (latency(turn) or unmeasured(conversation, index), recognition) if part],
         "error": text_view(turn.error or ""),
     }
 
@@ -63,6 +63,15 @@ def latency(turn: Turn) -> str:
     largest = largest_stage(turn.metrics)
     why = f", most of it {largest[0]} ({largest[1]:,.0f} ms)" if largest else ""
     return f"answered after {total:,.0f} ms{why}"
+
+
+def unmeasured(conversation: Conversation, index: int) -> str:
+    """Say that nobody knows how long an answer of another platform took: its events do not tell it."""
+    is_ours = conversation.platform == "local" or "://" in conversation.platform
+    is_answer = conversation.turns[index].role == "agent" and any(
+        turn.role == "user" for turn in conversation.turns[:index]
+    )
+    return f"how long the answer took: {words.NOT_MEASURED}" if is_answer and not is_ours else ""
 
 
 def largest_stage(metrics: TurnMetrics) -> tuple[str, float] | None:
