@@ -25,7 +25,7 @@ from convai_lab.experiments.lineup import find_llms, pooling
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.roles import JudgeSpec, UserSpec
-from convai_lab.experiments.spending import Spending
+from convai_lab.experiments.spending import Bill, Spending
 from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.variant import Variant
 from convai_lab.settings import STARS
@@ -69,12 +69,13 @@ class NeedsSetup(NamedTuple):
 
 
 class Held(NamedTuple):
-    """What a task came to: its trials, and what they cost."""
+    """What a task came to: its trials, and what its worker has spent that no other task has told of.
+
+    Several tasks of a worker are under way at once, and share its models.
+    """
 
     results: list[TrialResult]
-    usd: float
-    calls: int
-    unpriced: frozenset[str]
+    bill: Bill
 
 
 class Cluster:
@@ -128,7 +129,8 @@ class Cluster:
                 if not result.done():
                     result.set_exception(error)
             return
-        self._spending.add_usd(held.usd, calls=held.calls, unpriced=held.unpriced)
+        usd, calls, unpriced = held.bill
+        self._spending.add_usd(usd, calls=calls, unpriced=unpriced)
         for (planned, result), found in zip(wanted, held.results, strict=True):
             if not result.done():
                 result.set_result(found.with_changes(variant=planned.variant.name, talk=planned.talk))
@@ -239,10 +241,7 @@ def hold_orders(run: str, orders: Sequence[Any]) -> Held | NeedsSetup:
         from distributed import get_worker
 
         return NeedsSetup(get_worker().address)
-    spending = holder.spending
-    usd, calls = spending.usd, spending.calls
-    results = background.run(_all_held(holder, orders))
-    return Held(results, spending.usd - usd, spending.calls - calls, frozenset(spending.unpriced))
+    return Held(background.run(_all_held(holder, orders)), holder.spending.bill())
 
 
 async def _all_held(holder: Holder, orders: Sequence[Any]) -> list[TrialResult]:

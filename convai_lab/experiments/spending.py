@@ -6,8 +6,10 @@ Every request counts: of agents, simulated users and judges, answered, cut off o
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.providers.base import Usage
@@ -17,9 +19,17 @@ class CapReachedError(ConvaiLabError):
     """The run has spent what it may; what is under way is given up."""
 
 
+class Bill(NamedTuple):
+    """What was spent since the last bill, and all models so far whose price is not known."""
+
+    usd: float
+    calls: int
+    unpriced: frozenset[str]
+
+
 @dataclass
 class Spending:
-    """What a run has spent in USD, and the most that it may.
+    """What a run has spent in USD, and the most that it may; any thread may count.
 
     Models whose price is not known are named in `unpriced`, and cannot be held to a limit.
     """
@@ -28,6 +38,9 @@ class Spending:
     usd: float = 0.0
     calls: int = 0
     unpriced: set[str] = field(default_factory=set)
+    _billed_usd: float = field(default=0.0, init=False, repr=False)
+    _billed_calls: int = field(default=0, init=False, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         given = self.max_cost
@@ -36,17 +49,21 @@ class Spending:
 
     def add(self, provider: str, model: str, usage: Usage) -> None:
         """Count one request."""
-        self.calls += 1
         usd = price(provider, model, usage)
-        if usd is None:
-            self.unpriced.add(f"{provider}/{model}")
-        else:
-            self.usd += usd
+        self.add_usd(usd or 0.0, calls=1, unpriced=(f"{provider}/{model}",) if usd is None else ())
 
     def add_usd(self, usd: float, *, calls: int = 0, unpriced: Iterable[str] = ()) -> None:
         """Count what somebody else has priced."""
-        self.usd, self.calls = self.usd + usd, self.calls + calls
-        self.unpriced.update(unpriced)
+        with self._lock:
+            self.usd, self.calls = self.usd + usd, self.calls + calls
+            self.unpriced.update(unpriced)
+
+    def bill(self) -> Bill:
+        """Return what no bill before this one held: together they come to what was spent, whoever asks for them."""
+        with self._lock:
+            due = Bill(self.usd - self._billed_usd, self.calls - self._billed_calls, frozenset(self.unpriced))
+            self._billed_usd, self._billed_calls = self.usd, self.calls
+            return due
 
     @property
     def left(self) -> float:

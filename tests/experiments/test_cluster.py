@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
 import signal
 import threading
 from collections import Counter
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -14,13 +17,15 @@ import pytest
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import ClientTool, tool
 from convai_lab.errors import InvalidValueError, MissingPackageError
-from convai_lab.experiments import executors
+from convai_lab.experiments import cluster, executors
 from convai_lab.experiments.cluster import NeedsSetup, Sealed, Setup, hold_orders, pack
 from convai_lab.experiments.comparison import Comparison, compare
 from convai_lab.experiments.holding import Holder
 from convai_lab.experiments.lineup import make_lineup
 from convai_lab.experiments.roles import JudgeSpec, UserSpec
 from convai_lab.experiments.variant import Variant
+from convai_lab.providers.base import ChatRequest, Done, LLMEvent, TextDelta, Usage
+from convai_lab.simulation.scenario import Scenario
 from convai_lab.simulation.simulated_user import ScriptedUser
 from convai_lab.testing.fake_llm import Reply
 from convai_lab.testing.fake_vendors import FakeVendor
@@ -130,6 +135,33 @@ def test_a_worker_that_knows_nothing_of_a_run_asks(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(distributed, "get_worker", Worker)
     assert hold_orders("a run that nobody told of", []) == NeedsSetup("tcp://127.0.0.1:1")
+
+
+class Together:
+    """A model that costs something, and answers once as many ask as are wanted at the same time."""
+
+    provider, model, is_offline = "openai", "gpt-4o", False
+
+    def __init__(self, count: int) -> None:
+        self._barrier = asyncio.Barrier(count)
+
+    async def stream(self, request: ChatRequest) -> AsyncIterator[LLMEvent]:
+        await self._barrier.wait()
+        yield TextDelta(SHIPPED)
+        yield Done("stop", "gpt-4o", Usage(100_000, 1_000))
+
+
+def test_tasks_of_one_worker_tell_together_what_was_spent_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    holder = Holder(llms={"Pat": Together(4)}, user=ScriptedUser())
+    holder.variants = {"Pat": Variant("Pat", Agent(name="Pat", llm="gpt-4o"))}
+    monkeypatch.setitem(cluster._known, "run", holder)
+    scenario = Scenario(id="s0", opening="Where is my order?", max_turns=2)
+    orders = [[("Pat", scenario, trial, trial, f"key{trial}")] for trial in range(4)]
+    with ThreadPoolExecutor(4) as threads:
+        held = list(threads.map(lambda order: hold_orders("run", order), orders))
+    assert sum(task.bill.calls for task in held) == 4
+    assert sum(task.bill.usd for task in held) == pytest.approx(holder.spending.usd)
+    assert holder.spending.usd > 0
 
 
 def test_without_dask_one_sentence_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
