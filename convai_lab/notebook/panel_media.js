@@ -160,6 +160,7 @@ class SoundLine {
   }
 
   async test(id) {
+    this.isClosed = false; // a microphone test gives everything back, and may be made again
     await this.still(this.openContext());
     this.set("test", { phase: "listening", heard: false });
     try {
