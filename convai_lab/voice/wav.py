@@ -17,7 +17,10 @@ BLOCK_FRAMES = 1 << 18
 DEFAULT_MAX_SECS = 2 * 3600.0
 MAX_CHANNELS = 32
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
-_WAVE_ONLY = "only WAV files with 8 to 32-bit integer or 32-bit float samples can be read: convert it first"
+_WAVE_ONLY = (
+    "only WAV files with 8 to 32-bit integer or 32-bit float samples can be read: "
+    "convert it first, as ffmpeg -i IN OUT.wav does"
+)
 
 
 class _Shape(NamedTuple):
@@ -75,10 +78,11 @@ def wav_header(data_bytes: int, rate_hz: int, *, channels: int = 1) -> bytes:
 def _file_bytes(name: str) -> bytes:
     try:
         with open(name, "rb") as file:
-            content = file.read(MAX_FILE_BYTES + 1)
+            known = os.fstat(file.fileno()).st_size
+            content = b"" if known > MAX_FILE_BYTES else file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise InvalidValueError(f"{name} cannot be read: {error.strerror or error}") from None
-    if len(content) > MAX_FILE_BYTES:
+    if max(known, len(content)) > MAX_FILE_BYTES:
         raise InvalidValueError(f"{name} is larger than {MAX_FILE_BYTES >> 20} MB, the limit here")
     return content
 
@@ -112,11 +116,15 @@ def _kind(content: bytes) -> str:
         b"ID3": "an MP3 file",
         b"\xff\xfb": "an MP3 file",
         b"\xff\xf3": "an MP3 file",
+        b"\xff\xf2": "an MP3 file",
+        b"FORM": "an AIFF file",
         b"OggS": "an Ogg file",
         b"fLaC": "a FLAC file",
     }
     kinds |= {b"RF64": "a WAV file of more than 4 GB", b"\x1aE\xdf\xa3": "a WebM file", b"caff": "a CAF file"}
     found = next((kind for start, kind in kinds.items() if content.startswith(start)), None)
+    if content[4:8] == b"ftyp":
+        return "an MP4 file"
     return found or ("empty" if not content else "not a WAV file")
 
 

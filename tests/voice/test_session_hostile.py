@@ -109,7 +109,7 @@ def test_ten_minutes_without_a_pause_are_one_turn() -> None:
 def test_a_long_turn_is_heard_in_bounded_memory() -> None:
     import tracemalloc
 
-    pcm = speech(" ".join(f"word{n}" for n in range(200)))
+    pcm = speech(" ".join(f"word{n}" for n in range(100)))
     hold_call(sam(), ["warm up"], llm=["Yes."])
     tracemalloc.start()
     hold_call(sam(), [Play(pcm)], llm=["That was long."])

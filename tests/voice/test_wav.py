@@ -108,6 +108,8 @@ def test_floats_that_are_no_numbers_are_silence_and_loud_ones_are_clipped(tmp_pa
         (b"", "is empty: only WAV files"),
         (b"ID3\x04 some song", "is an MP3 file: only WAV files"),
         (b"OggS....", "is an Ogg file"),
+        (b"\0\0\0 ftypM4A ...", "is an MP4 file: .* ffmpeg -i IN OUT.wav"),
+        (b"FORM....AIFF", "is an AIFF file"),
         (b"\x1aE\xdf\xa3....", "is a WebM file"),
         (b"hello, I am no sound at all", "is not a WAV file"),
         (b"RIFF\0\0\0\0WAVE", "is a damaged WAV file: it has no format"),
@@ -134,6 +136,19 @@ def test_no_bytes_crash_the_reader(tmp_path_factory: pytest.TempPathFactory, jun
         path.write_bytes(content)
         with contextlib.suppress(InvalidValueError):
             read_wav(path)
+
+
+def test_a_file_that_is_far_too_large_is_refused_without_reading_it(tmp_path: Path) -> None:
+    import tracemalloc
+
+    with open(tmp_path / "large.wav", "wb") as file:
+        file.truncate(1 << 30)
+    tracemalloc.start()
+    with pytest.raises(InvalidValueError, match="is larger than 512 MB, the limit here"):
+        read_wav(tmp_path / "large.wav")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
 
 
 def test_missing_files_folders_and_long_sounds_are_refused_in_words(tmp_path: Path) -> None:
