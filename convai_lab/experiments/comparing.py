@@ -162,7 +162,7 @@ class Undertaking:
                 user=self.lineup.user.make(request.seed, pooled, self.ledger.spending),
                 user_is_real=self.lineup.user.is_real and not (is_replay(self.cassette) and self.lineup.user.is_model),
                 cassette=self.cassette,
-                judge=self.lineup.judge.make(pooled),
+                judge=self.lineup.judge.make(pooled, self.ledger.spending),
                 mode=request.mode,
                 pool=pool,
                 spending=self.ledger.spending,
