@@ -11,9 +11,10 @@ import importlib
 import threading
 import zlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from convai_lab import settings
 from convai_lab.agents.voices import VOICES, voice_name
@@ -31,14 +32,41 @@ from convai_lab.providers.offline_speech.installed import is_installed
 T = TypeVar("T")
 
 VOICES_FOLDER = "voices"
+MOST_LOADED = 4
+"""So many sets of weights stay in memory, those that were used last."""
 CHUNK_SECS = 0.1
 SPEEDS = (0.5, 2.0)
 LOW_VOICES = frozenset({"Adam", "Bill", "Brian", "Callum", "Charlie", "Chris", "Daniel", "Eric", "George", "Harry",
                         "Liam", "River", "Roger", "Will"})  # fmt: skip
 
 
+class _Worker:
+    """One set of weights in memory, and the thread that loads and runs them."""
+
+    def __init__(self, name: str, module: Any) -> None:
+        self.module, self.engine, self.lock = module, cast(Any, None), threading.Lock()
+        self.pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"convai-{name}")
+
+
+_workers: OrderedDict[tuple[Any, ...], _Worker] = OrderedDict()
+_workers_lock = threading.Lock()
+
+
+def _worker(plugin: type[Plugin], path: Path, module: Any) -> _Worker:
+    """Return the worker of these weights, as they lie there now: a new session finds them loaded."""
+    key = (plugin, path.resolve(), path.stat().st_mtime_ns, id(module))
+    with _workers_lock:
+        worker = _workers.pop(key) if key in _workers else _Worker(plugin.name, module)
+        _workers[key] = worker
+        while len(_workers) > MOST_LOADED:
+            _workers.popitem(last=False)
+        return worker
+
+
 class Plugin(ABC):
     """The base of the plug-ins: a package, weights on this machine, and one thread that loads and runs the engine.
+
+    Those of the same weights share both, so that only the first session waits for them to be loaded.
 
     Args:
         path: The weights; by default ``voices/<engine>`` of the data folder.
@@ -61,10 +89,7 @@ class Plugin(ABC):
             raise MissingPackageError(self.package, extra=self.extra, needed_for=f"the speech engine {self.name}")
         self.path = self.find_weights(path)
         self._clock = clock or SystemClock()
-        self._module = module
-        self._engine: Any = None
-        self._lock = threading.Lock()
-        self._pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=f"convai-{self.name}")
+        self._worker = _worker(type(self), self.path, module)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.path)!r})"
@@ -93,15 +118,15 @@ class Plugin(ABC):
 
     def engine(self) -> Any:
         """Return the engine, loading it when it is first needed; only on its own thread."""
-        with self._lock:
-            if self._engine is None:
-                module = importlib.import_module(self.module_name) if self._module is None else self._module
-                self._engine = self.load(module)
-            return self._engine
+        worker = self._worker
+        with worker.lock:
+            if worker.engine is None:
+                worker.engine = self.load(worker.module or importlib.import_module(self.module_name))
+            return worker.engine
 
     def begin(self, work: Callable[[], T]) -> concurrent.futures.Future[T]:
         """Let the engine's thread do something, after all that it was given before."""
-        return self._pool.submit(work)
+        return self._worker.pool.submit(work)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Wait for the engine's thread to do something.
@@ -110,7 +135,7 @@ class Plugin(ABC):
             ProviderError: The engine failed, in whatever way of its own.
         """
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+            return await asyncio.get_running_loop().run_in_executor(self._worker.pool, work)
         except ConvaiLabError:
             raise
         except Exception as error:  # an engine may raise anything; whoever listens is told in words

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import threading
 from collections.abc import Callable, Iterator
@@ -212,6 +213,18 @@ async def test_whisper_hears_the_utterance_on_its_own_thread(folder: Callable[..
     assert (asked["samples"], asked["kind"], asked["language"]) == (16000, "float32", "en")
     assert asked["hotwords"] == "Zoë, table for two"
     assert all(name.startswith("convai-faster-whisper") for name in whisper.threads)
+
+
+async def test_weights_are_loaded_for_the_first_session_only_and_anew_when_they_change(
+    folder: Callable[..., Path],
+) -> None:
+    whisper, place = FakeWhisper(), folder()
+    for _session in range(3):
+        assert (await hear(FasterWhisperASR(place, module=whisper), SECOND)).text == "two people"
+    assert len(whisper.loaded) == 1
+    os.utime(place, ns=(1, 1))
+    await hear(FasterWhisperASR(place, module=whisper), SECOND)
+    assert len(whisper.loaded) == 2
 
 
 async def test_an_engine_that_fails_is_named_with_its_weights_and_may_be_used_again(
