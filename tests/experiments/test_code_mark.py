@@ -158,6 +158,13 @@ def test_tables_are_looked_into_and_what_only_a_library_knows_is_named() -> None
     assert unmarked_in(names["find"]) == ("DB (Connection)",)
 
 
+def test_of_plain_data_everything_counts_however_much_it_is() -> None:
+    names = edited("ORDERS = {'all': [[n] for n in range(400_000)]}\ndef find(id): return ORDERS")
+    before = content_mark(names["find"])
+    names["ORDERS"]["all"][-1][0] = "sold"
+    assert content_mark(names["find"]) != before
+
+
 def test_circles_and_endless_depths_come_to_an_end() -> None:
     names = edited("def one(n): return two(n), RING\ndef two(n): return one(n)\nRING = []\nRING.append(RING)")
     names["DEEP"] = functools.reduce(lambda inner, _: [inner], range(5000), [])
