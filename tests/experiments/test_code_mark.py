@@ -18,6 +18,7 @@ import pytest
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import tool
 from convai_lab.evaluation.judge import Judge
+from convai_lab.experiments import code_mark
 from convai_lab.experiments.code_mark import content_mark, same_after_running, unmarked_in
 from convai_lab.experiments.comparison import Comparison
 from convai_lab.experiments.plan import agent_mark
@@ -108,7 +109,8 @@ def test_functions_of_the_users_modules_are_looked_into(monkeypatch: pytest.Monk
 def test_the_mark_is_the_same_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(CELL)
     ask = (
-        "from convai_lab.experiments.code_mark import content_mark as m; import shop; "
+        "from convai_lab.experiments import code_mark
+from convai_lab.experiments.code_mark import content_mark as m; import shop; "
         "print([m(f) for f in (shop.find, shop.bound, shop.partial, shop.cached)])"
     )
     asked = [
@@ -158,8 +160,9 @@ def test_tables_are_looked_into_and_what_only_a_library_knows_is_named() -> None
     assert unmarked_in(names["find"]) == ("DB (Connection)",)
 
 
-def test_of_plain_data_everything_counts_however_much_it_is() -> None:
-    names = edited("ORDERS = {'all': [[n] for n in range(400_000)]}\ndef find(id): return ORDERS")
+def test_of_plain_data_everything_counts_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(code_mark, "MOST_VALUES", 100)
+    names = edited("ORDERS = {'all': [[n] for n in range(1000)]}\ndef find(id): return ORDERS")
     before = content_mark(names["find"])
     names["ORDERS"]["all"][-1][0] = "sold"
     assert content_mark(names["find"]) != before
