@@ -109,8 +109,7 @@ def test_functions_of_the_users_modules_are_looked_into(monkeypatch: pytest.Monk
 def test_the_mark_is_the_same_in_every_process(tmp_path: Path) -> None:
     (tmp_path / "shop.py").write_text(CELL)
     ask = (
-        "from convai_lab.experiments import code_mark
-from convai_lab.experiments.code_mark import content_mark as m; import shop; "
+        "from convai_lab.experiments.code_mark import content_mark as m; import shop; "
         "print([m(f) for f in (shop.find, shop.bound, shop.partial, shop.cached)])"
     )
     asked = [
