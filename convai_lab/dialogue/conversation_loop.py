@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from typing import Any, Literal
+from typing import Any
 
 from convai_lab import settings
 from convai_lab.agents.agent import Agent
@@ -179,16 +179,6 @@ class ConversationLoop:
         system_prompt(agent, self.conversation, variables_of(agent, self.conversation, now=self._clock.wall()))
         self._next = self._speaker.replaced_by(agent, llm)
         self._next_marks = tuple(dict.fromkeys((*self._next_marks, mark)))
-
-    def user_silent(self, secs: float) -> Literal["wait", "reply", "end"]:
-        """Say what is due after so many seconds without a word from either side: nothing, a reply, or the end.
-
-        The driver measures the silence and does what is due: `reply()`, or `end(SILENCE, by="system")`.
-        """
-        turn = self._speaker.agent.turn
-        if turn.silence_end_call_secs is not None and 0 <= turn.silence_end_call_secs <= secs:
-            return "end"
-        return "reply" if 0 < turn.timeout_secs <= secs else "wait"
 
     async def reply(self) -> AsyncGenerator[ReplyEvent, None]:
         """Stream the agent's reply; its turn is recorded before `ReplyDone`.

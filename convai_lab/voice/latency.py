@@ -87,11 +87,6 @@ class ReplyLatency:
             raise InvalidValueError(f"an instant is a number of seconds, got {at}", field=instant)
         self.instants.setdefault(instant, at)
 
-    def unmark(self, *instants: Instant) -> None:
-        """Forget instants that turned out not to count: the user went on speaking after all."""
-        for instant in instants:
-            self.instants.pop(instant, None)
-
     def stages(self) -> tuple[Stage, ...]:
         """Return all stages in order; together with `unexplained_ms` of what they leave, they fill the wait."""
         transport = Stage("transport", _millis(self._transport_steps()))

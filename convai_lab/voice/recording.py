@@ -92,12 +92,6 @@ class Recording:
             self._try(self._write_all)
             self._close()
 
-    def slice(self, start_secs: float, end_secs: float, channel: Channel = "both") -> Sound:
-        """Return a part of what was recorded so far: one channel, or both mixed."""
-        if self._file is not None:
-            self._try(self._write_all)
-        return slice_recording(self.path, start_secs, end_secs, channel)
-
     @property
     def secs(self) -> float:
         """Return how long the recording is."""

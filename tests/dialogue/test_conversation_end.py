@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from convai_lab.agents.agent import Agent
-from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import ToolCall
 from convai_lab.dialogue.reply import ReplyDone, ReplyText
@@ -19,20 +18,6 @@ from convai_lab.errors import (
 from convai_lab.testing.fake_llm import FakeLLM, Reply, call
 
 LIMITED = ProviderRateLimitError("too many requests", provider="fake")
-
-
-def test_what_is_due_in_silence_follows_the_agents_turn_taking(bench: Any) -> None:
-    agent = Agent(prompt="p", turn=TurnTaking(timeout_secs=7, silence_end_call_secs=30))
-    loop = bench.loop(agent=agent)
-    assert [loop.user_silent(secs) for secs in (0, 6.9, 7, 29, 30, 31)] == [
-        "wait",
-        "wait",
-        "reply",
-        "reply",
-        "end",
-        "end",
-    ]
-    assert bench.loop(agent=Agent(turn=TurnTaking(timeout_secs=-1))).user_silent(9999) == "wait"
 
 
 def test_the_end_is_recorded_once_and_nothing_can_be_said_after_it(bench: Any) -> None:

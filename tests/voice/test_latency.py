@@ -133,13 +133,10 @@ def test_what_was_measured_elsewhere_stays() -> None:
     assert ReplyLatency().metrics(before).llm_ttft_ms == 180
 
 
-def test_only_the_first_time_counts_until_it_is_taken_back() -> None:
+def test_only_the_first_time_counts() -> None:
     times = timed(endpoint=1.0)
     times.mark("endpoint", 2.0)
     assert times.instants == {"endpoint": 1.0}
-    times.unmark("endpoint", "audible")
-    times.mark("endpoint", 2.0)
-    assert times.instants == {"endpoint": 2.0}
 
 
 @pytest.mark.parametrize(("name", "at"), [("finished", 1.0), ("audible", math.nan), ("audible", math.inf)])
