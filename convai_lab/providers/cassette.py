@@ -22,8 +22,8 @@ local platform; ``compare(cassette="path[:mode]")`` for one comparison. By hand:
 
 Rules on this machine (``offline``) and engines that need no network are not recorded: they repeat by themselves.
 The n-th time that a request is made it gets the n-th recording of it. Calls made at the same time may come in any
-order: a recording of the same scope is taken first. Under a `VirtualClock` a replay takes exactly the recorded times;
-in real time it takes none, unless `pace` is asked for.
+order: a recording of the same scope is taken first, and of a scope that was recorded again the last one. Under a
+`VirtualClock` a replay takes exactly the recorded times; in real time it takes none, unless `pace` is asked for.
 """
 
 from __future__ import annotations
@@ -84,6 +84,8 @@ class Cassette:
         if self.is_recording:
             self._file.start()
         self._contents: Contents = self._file.read()
+        self._attempt = self._contents.attempt + 1
+        self._has_kept = False
 
     def __repr__(self) -> str:
         return f"Cassette({str(self.path)!r}, {self.mode!r})"
@@ -183,7 +185,10 @@ class Cassette:
 
     def keep(self, kind: Kind, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Write one call down."""
-        self._file.add(Recording(kind, dict(request), dict(answer), SCOPE.get(), self.take))
+        scope = SCOPE.get()
+        attempt = self._attempts.get(scope, 1) if self.mode == "auto" else self._attempt
+        self._file.add(Recording(kind, dict(request), dict(answer), scope, self.take, attempt=attempt))
+        self._has_kept = True
 
     def keep_once(self, kind: Kind, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Write one call down, unless this was done before."""
@@ -208,9 +213,10 @@ class Cassette:
         )
 
     def rewind(self) -> None:
-        """Hand all recordings out anew."""
+        """Hand all recordings out anew; what is recorded from now on counts instead of what was in the same scope."""
         self._shelf.rewind()
         self.missed = None
+        self._attempt, self._has_kept = self._attempt + self._has_kept, False
 
     async def wait_until(self, secs: float, *, since: float) -> None:
         """Wait until so many seconds after `since` (of the event loop) have passed, if a replay is to take time."""
@@ -225,6 +231,14 @@ class Cassette:
             yield
         finally:
             SCOPE.reset(token)
+
+    @cached_property
+    def _attempts(self) -> dict[str, int]:
+        """The last attempt of every scope, which the mode auto goes on with."""
+        found: dict[str, int] = {}
+        for recording in self._contents.recordings:
+            found[recording.scope] = max(recording.attempt, found.get(recording.scope, 1))
+        return found
 
     @cached_property
     def _shelf(self) -> Shelf:

@@ -9,7 +9,9 @@ being written, which is left out with a note when the file is read. The lines, a
 
 A request names its messages and tools, and an answer its sound, by the names of parts. ``scope`` says in which
 conversation a call was made, ``take`` counts how often the cassette was refreshed: of one request, the recordings of
-the last take count. Times are seconds since the call began. Sound is 16-bit PCM in base64, named after its content.
+the last take count. ``attempt`` counts how often recording was begun: a conversation that was recorded again, because
+it had been interrupted or had failed, is replayed as it went the last time. Times are seconds since the call began.
+Sound is 16-bit PCM in base64, named after its content.
 
 Secrets are removed before anything is written: known keys, what looks like one, and the values of names such as
 ``authorization`` and ``api_key``, wherever they stand.
@@ -54,6 +56,7 @@ class Recording:
     scope: str = ""
     take: int = 1
     line: int = 0
+    attempt: int = 1
 
 
 @dataclass
@@ -68,6 +71,11 @@ class Contents:
     def take(self) -> int:
         """The last take that was recorded."""
         return max((recording.take for recording in self.recordings), default=1)
+
+    @property
+    def attempt(self) -> int:
+        """The last attempt that was recorded; 0 when nothing was."""
+        return max((recording.attempt for recording in self.recordings), default=0)
 
 
 class CassetteFile:
@@ -132,7 +140,8 @@ class CassetteFile:
             request, answer = _taken_apart(*clean, parts)
             lines = [{"part": name, "value": value} for name, value in parts.items() if name not in self._kept]
             call = {"kind": recording.kind, "request": request, "answer": answer, "scope": recording.scope}
-            self._id = self._written([*lines, {**call, "take": recording.take}])
+            again = {"attempt": recording.attempt} if recording.attempt > 1 else {}
+            self._id = self._written([*lines, {**call, "take": recording.take, **again}])
             self._kept.update(parts)
 
     def _written(self, lines: list[dict[str, Any]]) -> str:
@@ -249,7 +258,12 @@ class _Reader:
             raise self._wrong(f"line {number}: the part {name[:40]} is there twice with different content")
 
     def _recording(self, read: Mapping[str, Any], number: int) -> Recording:
-        kind, scope, take = read.get("kind"), read.get("scope", ""), read.get("take", 1)
+        kind, scope, take, attempt = (
+            read.get("kind"),
+            read.get("scope", ""),
+            read.get("take", 1),
+            read.get("attempt", 1),
+        )
         request, answer = read.get("request"), read.get("answer")
         if kind not in KINDS:
             raise self._wrong(f"line {number}: kind must be one of {', '.join(KINDS)}, got {str(kind)[:40]!r}")
@@ -257,12 +271,14 @@ class _Reader:
             raise self._wrong(f"line {number}: request and answer must be objects")
         if not isinstance(scope, str) or isinstance(take, bool) or not isinstance(take, int) or take < 1:
             raise self._wrong(f"line {number}: scope must be a text and take a number from 1")
+        if isinstance(attempt, bool) or not isinstance(attempt, int) or attempt < 1:
+            raise self._wrong(f"line {number}: attempt must be a number from 1")
         for name in LISTED_PARTS:
             if name in request:
                 request[name] = self._parts_of(request[name], f"line {number}: request.{name}")
         if SOUND in answer:
             answer[SOUND] = self._parts_of([answer[SOUND]], f"line {number}: answer.{SOUND}")[0]
-        return Recording(kind, request, answer, scope, take, number)
+        return Recording(kind, request, answer, scope, take, number, attempt)
 
     def _parts_of(self, names: Any, where: str) -> list[Any]:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

@@ -144,9 +144,13 @@ def first_difference(recorded: Any, asked: Any, field: str = "") -> Difference |
 
 
 def _preferred(free: Sequence[Recording], scope: str) -> Recording:
-    """Return the recording of the same conversation, else one of none, else the first: so order does not matter."""
-    own = next((recording for recording in free if recording.scope == scope), None)
-    return own or next((recording for recording in free if not recording.scope), free[0])
+    """Return the recording of the same conversation, else one of none, else the first: so order does not matter.
+
+    Of a conversation that was recorded again, the last attempt is what became of it.
+    """
+    if scope and (own := [recording for recording in free if recording.scope == scope]):
+        return max(own, key=lambda recording: recording.attempt)
+    return next((recording for recording in free if not recording.scope), free[0])
 
 
 def _likeness(recorded: Mapping[str, Any], asked: Mapping[str, Any]) -> tuple[float, ...]:

@@ -115,6 +115,19 @@ def test_a_request_that_was_not_recorded_ends_the_run_with_one_sentence(
     assert not vendor.requests
 
 
+def test_a_trial_that_was_held_again_is_replayed_as_it_went_the_last_time(
+    agent: Agent, vendor: FakeVendor, run: Run, path: Path, tmp_path: Path
+) -> None:
+    vendor.answer(lambda r: Status(400, message="no") if "order 1" in str(r.body) else "It shipped.")  # type: ignore[attr-defined]
+    first = run(agent, CASES, cassette=f"{path}:record")
+    assert [trial.failed_party for trial in first] == [None, "provider", None]
+    vendor.answer(lambda _: "It shipped at last.")  # type: ignore[attr-defined]
+    live = run(agent, CASES, cassette=f"{path}:record")
+    assert (live.facts.fresh, [trial.success for trial in live]) == (1, [True] * 3)
+    again = run(agent, CASES, cassette=path, journal=tmp_path / "two")
+    assert facts_of(again) == facts_of(live)
+
+
 def test_recording_resumes_from_the_journal_and_a_lost_cassette_is_recorded_anew(
     agent: Agent, vendor: FakeVendor, run: Run, path: Path, asked: Callable[[], int]
 ) -> None:

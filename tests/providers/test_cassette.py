@@ -262,6 +262,38 @@ async def test_a_hundred_tasks_in_any_order_get_their_own_answers(path: Path) ->
     assert answers == [f"re: question {i}" for i in reversed(range(100))]
 
 
+async def test_a_conversation_that_was_recorded_again_is_replayed_as_it_went_the_last_time(path: Path) -> None:
+    for number in (1, 2):
+        again = Cassette(path, "record")
+        with again.scope("trial"):
+            llm = again.llm(FakeLLM([f"first {number}", f"second {number}"]))
+            assert [await said(llm, asking("hi")) for _ in range(2)] == [f"first {number}", f"second {number}"]
+    again.rewind()
+    with again.scope("other"):
+        await said(again.llm(FakeLLM(["early"])), asking("hi"))
+    again.rewind()
+    with again.scope("other"):
+        await said(again.llm(FakeLLM(["late"])), asking("hi"))
+    cassette = Cassette(path)
+    replayed = cassette.llm_named("fake", "fake-model")
+    with cassette.scope("trial"):
+        assert [await said(replayed, asking("hi")) for _ in range(2)] == ["first 2", "second 2"]
+    with cassette.scope("other"):
+        assert await said(replayed, asking("hi")) == "late"
+
+
+async def test_auto_goes_on_with_the_attempt_that_was_broken_off(path: Path) -> None:
+    for mode, answers in (("record", ["old"]), ("record", ["one"]), ("auto", ["two"])):
+        cassette = Cassette(path, mode)  # type: ignore[arg-type]
+        with cassette.scope("trial"):
+            llm = cassette.llm(FakeLLM(answers))
+            heard_now = [await said(llm, asking("hi")) for _ in range(3 if mode == "auto" else 1)]
+    assert heard_now == ["one", "old", "two"]
+    cassette = Cassette(path)
+    with cassette.scope("trial"):
+        assert [await said(cassette.llm_named("fake", "fake-model"), asking("hi")) for _ in range(2)] == ["one", "two"]
+
+
 async def test_identical_requests_get_the_recordings_of_their_own_scope_in_whatever_order(path: Path) -> None:
     recorder = Cassette(path, "record")
     live = recorder.llm(FakeLLM([f"answer {i}" for i in range(20)]))
