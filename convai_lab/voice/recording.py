@@ -102,6 +102,12 @@ class Recording:
         """Say whether there was more to record than `max_secs`."""
         return self._user.is_truncated or self._agent.is_truncated
 
+    @property
+    def missing(self) -> str | None:
+        """Say why not all of the sound is there; None when it is."""
+        longest = f"{self._limit / self.rate_hz:g} s is the longest recording" if self.is_truncated else None
+        return self.problem or longest
+
     def _move_to(self, at: int) -> None:
         """Let time pass; what is long enough ago to be worth a write is written."""
         self._now = max(self._now, min(at, self._limit))

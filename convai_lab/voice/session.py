@@ -362,6 +362,8 @@ class VoiceSession:
         await self._loop.end(reason, by=by, failed=self.failure is not None)
         if self._recording is not None:
             self._recording.stop(round((self._clock.now() - self._started) * self._recording.rate_hz))
+            if missing := self._recording.missing:
+                logger.warning("the sound of this session is not all there: %s", missing)
         self._change("ended")
         self._emit(events.SessionEnded(self._loop.end_reason or reason, by))
         self._ended.set()

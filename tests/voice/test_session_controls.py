@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -19,6 +20,7 @@ from convai_lab.providers.stub_speech import stub_engines
 from convai_lab.testing.callers import Say, barge_in, hold_call
 from convai_lab.testing.fake_llm import FakeLLM
 from convai_lab.voice import events
+from convai_lab.voice.recording import Recording
 from convai_lab.voice.session import VoiceSession
 from convai_lab.voice.transport import MemoryTransport
 
@@ -163,3 +165,16 @@ def test_a_score_of_voice_activity_comes_every_100_ms_and_tells_speech_from_sile
     assert sum(during) / len(during) > 0.8
     assert before
     assert max(before) < 0.2
+
+
+@pytest.mark.parametrize(
+    ("place", "max_secs", "words"), [("/dev/full", 60, "No space left"), (None, 2, "2 s is the longest recording")]
+)
+def test_a_recording_that_lacks_something_of_a_call_says_so(
+    place: str | None, max_secs: int, words: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recording = Recording(place or tmp_path / "call.wav", max_secs=max_secs)
+    held = hold_call(sam(), ["Where is my order?"], llm=["It ships tomorrow."], recording=recording)
+    assert held.conversation.status == "done"
+    (record,) = [record for record in caplog.records if "not all there" in record.getMessage()]
+    assert words in record.getMessage()
