@@ -144,7 +144,7 @@ def test_the_same_failing_call_is_refused_the_third_time_and_ends_the_reply_the_
 
     turn = turn_of(bench.exchange(bench.loop(lambda r: call("order_status", order_id="1"), tool=fails), "Go")[0])
     assert len(bench.calls) == 2
-    assert [r.error_type for r in turn.tool_results] == ["tool_error", "tool_error", "repeated_failure", "loop_limit"]
+    assert [r.error_type for r in turn.tool_results] == ["refused", "refused", "repeated_failure", "loop_limit"]
     assert turn.finish_reason == "repeated_tool_failure"
 
 
