@@ -44,7 +44,7 @@ def varied(received: Received) -> Any:
     seed = received.body.get("seed", 0)
     varied.count += 1  # type: ignore[attr-defined]
     if varied.count % 5 == 0:  # type: ignore[attr-defined]
-        return Status(429, retry_after="0")
+        return Status(code=429, headers={"retry-after": "0"})
     return Reply(f"Order of seed {seed} has {'shipped' if seed % 3 else 'not left'}.")
 
 
@@ -118,7 +118,7 @@ def test_a_request_that_was_not_recorded_ends_the_run_with_one_sentence(
 def test_a_trial_that_was_held_again_is_replayed_as_it_went_the_last_time(
     agent: Agent, vendor: FakeVendor, run: Run, path: Path, tmp_path: Path
 ) -> None:
-    vendor.answer(lambda r: Status(400, message="no") if "order 1" in str(r.body) else "It shipped.")  # type: ignore[attr-defined]
+    vendor.answer(lambda r: Status(code=400, message="no") if "order 1" in str(r.body) else "It shipped.")  # type: ignore[attr-defined]
     first = run(agent, CASES, cassette=f"{path}:record")
     assert [trial.failed_party for trial in first] == [None, "provider", None]
     vendor.answer(lambda _: "It shipped at last.")  # type: ignore[attr-defined]

@@ -117,7 +117,7 @@ def test_what_the_first_reply_needs_is_loaded_in_the_background_and_is_light() -
             loaded.append(line.decode().rpartition("|")[2].strip())
             if loaded[-1] == "genai_prices.data":
                 break
-    assert {"jsonschema", "aiohttp"} <= set(loaded)
+    assert {"jsonschema.validators", "aiohttp"} <= set(loaded)
     assert any(name.startswith("convai_lab.providers.offline.") for name in loaded)
     assert "lark" not in loaded, "parsing the grammar of IRIs takes a second that nobody needs"
 
