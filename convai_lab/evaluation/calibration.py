@@ -59,9 +59,8 @@ class Agreement(Result):
     n_unknown: int = 0
 
     def __str__(self) -> str:
-        kappa = (
-            f"kappa {NOT_KNOWN}" if isnan(self.kappa) else f"kappa {self.kappa:.2f} [{self.low:.2f}, {self.high:.2f}]"
-        )
+        interval = "" if isnan(self.low) else f" [{self.low:.2f}, {self.high:.2f}]"
+        kappa = f"kappa {NOT_KNOWN}" if isnan(self.kappa) else f"kappa {self.kappa:.2f}{interval}"
         rates = f"agreement {_percent(self.agreement)}, base rate {_percent(self.base_rate)}"
         unknown = f", {self.n_unknown:,} unknown left out" if self.n_unknown else ""
         reason = f"; {self.reason}" if self.reason else ""

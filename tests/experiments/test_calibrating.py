@@ -27,6 +27,12 @@ def test_a_kind_judge_is_seen_and_every_rate_corrected() -> None:
     assert table.attrs["agreement"] == str(agreed)
 
 
+def test_an_interval_that_is_not_known_is_not_shown() -> None:
+    assert str(JUDGED.agreement({("a", "s0", 0): True, ("a", "s99", 0): False})).startswith(
+        "kappa 1.00, agreement 100%"
+    )
+
+
 def test_labels_may_be_a_table_with_gaps() -> None:
     rows = [(*key, value) for key, value in PEOPLE.items()]
     table = pd.DataFrame(rows, columns=["variant", "scenario", "trial", "human"]).astype({"human": "boolean"})
