@@ -27,6 +27,7 @@ class FileInterface(AudioInterface):
     def __init__(self) -> None:
         self.heard: list[bytes] = []
         self.interrupted = 0
+        self._silent_at = 0.0
         self._got = threading.Condition()
         self._to_say = bytearray()
         self._lock, self._over = threading.Lock(), threading.Event()
@@ -57,14 +58,20 @@ class FileInterface(AudioInterface):
     def output(self, audio: bytes) -> None:
         with self._got:
             self.heard.append(audio)
+            self._silent_at = max(self._silent_at, time.perf_counter()) + len(audio) / 32000 / HURRY
             self._got.notify_all()
 
     def wait_for(self, is_true: Callable[[bytes], bool]) -> None:
         with self._got:
             assert self._got.wait_for(lambda: is_true(b"".join(self.heard)), WAIT_SECS)
 
+    def play_to_the_end(self) -> None:
+        """Wait as long as a loudspeaker plays what came: speech is sent ahead of the ear that hears it."""
+        self._over.wait(max(0.0, self._silent_at - time.perf_counter()))
+
     def interrupt(self) -> None:
         self.interrupted += 1
+        self._silent_at = 0.0
 
 
 def understood(pcm: bytes) -> str:
@@ -123,6 +130,7 @@ def test_it_hears_the_agent_and_is_understood(served: Callable[..., Any]) -> Non
     call.sound.say("where is my order")
     call.wait(lambda: len(call.said) == 1)
     call.sound.wait_for(lambda heard: understood(heard).endswith("tomorrow."))
+    call.sound.play_to_the_end()
     record = call.hang_up()
     assert call.transcripts == ["where is my order"]
     assert understood(b"".join(call.sound.heard)).endswith("It ships tomorrow.")
