@@ -6,7 +6,8 @@ repeats exactly. Everything else runs in real time on one event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -20,6 +21,7 @@ from convai_lab.experiments.invented_times import has_real_times, without_times
 from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool, PooledLLM
+from convai_lab.experiments.precedence import BEGUN
 from convai_lab.experiments.spending import CapReachedError, Spending
 from convai_lab.experiments.taping import is_replay, taped
 from convai_lab.experiments.tool_threads import LimitedThreads
@@ -71,6 +73,7 @@ class Holder:
     """The variants by name, where trials come by the names alone: on a cluster."""
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
     """The checks of the scenarios that were read already, by the scenario's key."""
+    _begun: Iterator[int] = field(default_factory=lambda: itertools.count(1), repr=False)
 
     async def hold(self, planned: PlannedTrial) -> TrialResult:
         """Hold one trial and grade it.
@@ -79,6 +82,7 @@ class Holder:
             CapReachedError: The run may not spend more; the trial is not done.
             CassetteMissError: It asks for something that was not recorded.
         """
+        BEGUN.set(next(self._begun))
         with taped(self.cassette, planned):
             result = await self._taped(planned)
         if self.cassette is not None and self.cassette.missed is not None:

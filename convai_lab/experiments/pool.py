@@ -2,7 +2,8 @@
 
 All trials share one `Gate` for each vendor. It opens further while all goes well and closes to the half when the
 vendor refuses (429), for as long as the vendor asks. What the vendor tells of its budgets (requests and tokens left
-in this minute) is kept to before it refuses. The clock of a trial stands still while it waits (see `trial_clock`).
+in this minute) is kept to before it refuses. Trials that began first are served first (see `precedence`). The clock
+of a trial stands still while it waits (see `trial_clock`).
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import contextlib
 import itertools
 import random
 import threading
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from convai_lab.clock import Clock, SystemClock
 from convai_lab.errors import ProviderConnectionError, ProviderError, ProviderRateLimitError
 from convai_lab.experiments.outside import WORLD_CLOCK, from_outside
+from convai_lab.experiments.precedence import Line
 from convai_lab.experiments.spending import Spending
 from convai_lab.experiments.trial_clock import TRIAL_CLOCK as TRIAL_CLOCK
 from convai_lab.experiments.trial_clock import TrialClock as TrialClock
@@ -60,7 +61,7 @@ class Gate:
         self._narrowed_at = float("-inf")
         self._tokens_each = 0.0
         self._lock = threading.RLock()
-        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._waiting = Line()
         self._timer: tuple[asyncio.AbstractEventLoop, asyncio.TimerHandle] | None = None
 
     async def enter(self) -> None:
@@ -87,16 +88,14 @@ class Gate:
                 self.in_flight += 1
                 return None
             turn = asyncio.get_running_loop().create_future()
-            self._waiting.append(turn)
+            self._waiting.join(turn)
             self._wake_later()
             return turn
 
     def _gave_up(self, turn: asyncio.Future[None]) -> None:
         """Forget one who waited; if it had been called already, call the next."""
         with self._lock:
-            if turn in self._waiting:
-                self._waiting.remove(turn)
-            else:
+            if not self._waiting.quit(turn):
                 self._let_in()
 
     @property
@@ -146,7 +145,7 @@ class Gate:
             self._wake_later()
             return
         while self._waiting and free > 0:
-            turn = self._waiting.popleft()
+            turn = self._waiting.call()
             free -= not turn.done() and _on(turn.get_loop(), _call, turn)
 
     def _look_again(self) -> None:
