@@ -24,6 +24,7 @@ from convai_lab.providers.registry import (
     vendor_base_url,
     vendor_key,
 )
+from convai_lab.providers.utterance import base_language
 from convai_lab.settings import find_key
 
 Kind = Literal["asr", "tts", "vad"]
@@ -184,16 +185,30 @@ def default_engines(
     if platform not in PLATFORMS:
         raise InvalidValueError(_unknown_words("voice platform", platform, list(PLATFORMS)), field="voice_platform")
     names = PLATFORMS[platform]
-    return SpeechEngines(
+    engines = SpeechEngines(
         asr=find_asr(asr or names[0], clock=clock, agent=agent),
         tts=find_tts(tts or names[1], clock=clock, agent=agent),
         vad=find_vad(vad or names[2], clock=clock),
     )
+    _check_is_understood(agent.language, engines.asr)  # a voice that cannot speak it has said so
+    return engines
 
 
 def known_engines() -> list[EngineInfo]:
     """Return every engine there is and what it still needs; loads none of those built in."""
     return [*map(_info, ENGINES), *(info for name in _outside() if (info := _outside_info(name)))]
+
+
+def _check_is_understood(language: str, asr: ASR) -> None:
+    """Refuse a recogniser that says which languages it understands, and not this one; at the first word is too late."""
+    understood = asr.capabilities.languages
+    if understood and base_language(language) not in understood:
+        raise InvalidValueError(
+            f"the recogniser {asr.name} understands only {', '.join(understood)}, not {language[:40]!r}: "
+            "choose another one (asr, such as openai/whisper-1; see convai voices list), or language: "
+            f"{understood[0]}",
+            field="language",
+        )
 
 
 def _find(kind: Kind, name: str, *, clock: Clock | None, agent: Agent | None = None) -> Any:

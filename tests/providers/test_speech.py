@@ -199,6 +199,14 @@ def outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "acme_speech", module)
 
 
+@pytest.mark.skipif(not is_installed("pocketsphinx"), reason="needs the embedded engines")
+def test_a_language_that_the_recogniser_does_not_understand_is_refused_before_anybody_speaks() -> None:
+    with pytest.raises(InvalidValueError, match=r"language.* pocketsphinx understands only en, not 'de': choose .*asr"):
+        default_engines(Agent(language="de"), clock=CLOCK)
+    assert default_engines(Agent(language="en-GB"), clock=CLOCK).asr.name == "pocketsphinx"
+    assert default_engines(Agent(language="de"), clock=CLOCK, asr="stub").asr.name == "stub"
+
+
 @pytest.mark.usefixtures("outside")
 def test_another_package_may_bring_an_engine() -> None:
     tts: Any = find_tts("acme/fast", clock=CLOCK, agent=Agent(language="fr"))
