@@ -69,6 +69,7 @@ class Conversation:
     tags: tuple[str, ...] = ()
     language: str | None = None
     has_audio: bool = False
+    audio_problem: str | None = None
     parent_id: str | None = None
     cassette: str | None = None
     user_id: str | None = None

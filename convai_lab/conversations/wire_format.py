@@ -249,6 +249,7 @@ _CONVERSATION = (
     Row(field="tags", check=table.texts, path=("tag_ids",), default=(), write=list),
     Row(field="language", check=table.text_or_none, path=("metadata", "main_language")),
     Row(field="has_audio", check=table.flag, path=("has_audio",), default=False),
+    Row(field="audio_problem", check=table.text_or_none),
     Row(field="parent_id", check=table.text_or_none),
     Row(field="cassette", check=table.text_or_none),
     Row(field="user_id", check=table.text_or_none, path=("user_id",)),

@@ -112,6 +112,7 @@ def finished(conversation: Conversation) -> dict[str, Any]:
     return {
         "id": conversation.id,
         "has_audio": conversation.has_audio,
+        "audio_problem": words.clean(conversation.audio_problem or ""),
         "code": as_code(conversation),
         "test": as_test(conversation),
     }

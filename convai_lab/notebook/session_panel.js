@@ -165,7 +165,8 @@ class PanelView {
     const copy = (what, label) => this.button(label, () => this.copy(what));
     this.id = make("code", {});
     const row = make("div", { class: "convai-row" }, this.playButton, copy("code", "Copy as code"), copy("test", "Copy as test"), this.removeButton, this.copied);
-    this.done = make("div", { class: "convai-done" }, make("div", {}, "Conversation ", this.id), row, this.sound, this.codeBox);
+    this.soundNote = make("div", { class: "convai-small" });
+    this.done = make("div", { class: "convai-done" }, make("div", {}, "Conversation ", this.id), row, this.soundNote, this.sound, this.codeBox);
     show(this.sound, false);
     show(this.codeBox, false);
     this.hear(this.model, "msg:custom", (message, buffers) => message.do === "play" && this.play(buffers[0], message.mime));
@@ -226,6 +227,9 @@ class PanelView {
     show(this.done, this.isEnded && Boolean(id));
     this.id.textContent = id ?? "";
     show(this.playButton, Boolean(this.model.get("finished").has_audio) && this.sound.hidden);
+    const lacks = this.model.get("finished").audio_problem;
+    this.soundNote.textContent = lacks ? `⚠ sound: ${lacks}` : "";
+    show(this.soundNote, Boolean(lacks));
     show(this.removeButton, !this.isAlone);
     if (!code) show(this.codeBox, false);
   }

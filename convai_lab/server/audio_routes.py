@@ -15,6 +15,7 @@ from convai_lab.server.context import Platform
 
 MEDIA_TYPE = "audio/wav"
 TO_THE_END_SECS = 1e6
+NOT_RECORDED = "it was not recorded (the agent's privacy settings can forbid it)"
 
 
 def get_audio(call: Call) -> Any:
@@ -25,7 +26,7 @@ def get_audio(call: Call) -> Any:
     platform, conversation_id = call.platform, call.path["conversation_id"]
     conversation = platform.conversations.get(conversation_id)
     if not conversation.has_audio:
-        why = "it was held in text" if conversation.channel == "text" else "its agent's privacy settings forbid it"
+        why = "it was held in text" if conversation.channel == "text" else conversation.audio_problem or NOT_RECORDED
         raise Refusal(404, "audio_not_found", f"conversation {conversation_id} has no recording: {why}")
     platform.live.check_free(conversation_id)
     return recording_of(platform, conversation_id)

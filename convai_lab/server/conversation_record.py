@@ -9,7 +9,7 @@ from convai_lab.conversations.conversation import Conversation
 from convai_lab.providers.cassette import cassette_name
 from convai_lab.server import socket_events as events
 from convai_lab.server.admission import Admitted
-from convai_lab.server.audio_files import start_recording
+from convai_lab.server.audio_files import has_recording, start_recording, what_is_missing
 from convai_lab.server.client_frames import Initiation
 from convai_lab.server.context import Platform
 from convai_lab.server.initiation import Tailored
@@ -29,7 +29,8 @@ class ConversationRecord:
         self._platform, self._admitted = platform, admitted
         self._store = platform.conversations
         self._turn_of_event: dict[int, int] = {}
-        self._is_recorded = False
+        self._recording: Recording | None = None
+        self._no_sound: str | None = None
         self.conversation = self._new()
 
     @property
@@ -47,10 +48,11 @@ class ConversationRecord:
     def new_recording(self) -> Recording | None:
         """Start to record the sound, unless the agent's privacy settings or the disk forbid it."""
         if _at(self._admitted.agent, "platform_settings", "privacy").get("record_voice") is False:
+            self._no_sound = "its agent's privacy settings forbid it"
             return None
-        made = start_recording(self._platform.home, self._admitted.conversation_id)
-        self._is_recorded = made is not None
-        return made
+        self._recording = start_recording(self._platform.home, self._admitted.conversation_id)
+        self._no_sound = None if self._recording is not None else "the disk did not take it"
+        return self._recording
 
     def begin(self) -> None:
         """Store the conversation, or take it up again."""
@@ -69,7 +71,8 @@ class ConversationRecord:
             user_id=wishes.user_id or before.user_id,
             language=tailored.agent.language,
             channel="text" if tailored.agent.text_only else "voice",
-            has_audio=before.has_audio or self._is_recorded,
+            has_audio=before.has_audio or self._recording is not None,
+            audio_problem=self._no_sound,
             extra=_with_metadata(before.extra, self._metadata({k: v for k, v in told.items() if v})),
         )
         self._store.update(self.conversation)
@@ -87,6 +90,15 @@ class ConversationRecord:
         at = int(self._platform.clock.wall() - (conversation.started_at or 0))
         feedback = None if score is None else {"score": score, "time_in_call_secs": at}
         loop.amend(index, extra={**conversation.turns[index].extra, "feedback": feedback})
+
+    def sound_is_over(self, conversation: Conversation) -> Conversation:
+        """Keep what is true of the recording, now that nothing more comes to it."""
+        if self._recording is None or (missing := what_is_missing(self._recording)) is None:
+            return conversation
+        has_audio = has_recording(self._platform.home, conversation.id)
+        kept = conversation.with_changes(has_audio=has_audio, audio_problem=missing)
+        self._store.update(kept)
+        return kept
 
     def failed(self, conversation: Conversation, problem: events.Problem) -> None:
         """Keep what went wrong beside the conversation."""

@@ -12,7 +12,7 @@ from convai_lab.errors import NotFoundError
 from convai_lab.server.access import VisitorPolicy, policy_of
 from convai_lab.server.admission import CONVERSATION_PREFIX
 from convai_lab.server.answers import InvalidRequest, Refusal
-from convai_lab.server.audio_files import delete_recording
+from convai_lab.server.audio_files import as_it_lies, delete_recording
 from convai_lab.server.auth import SIGNED_URL_SECS, Signed
 from convai_lab.server.call import Call, route
 from convai_lab.server.paging import MAX_PAGE_SIZE, filtered_page
@@ -79,7 +79,8 @@ def list_conversations(call: Call) -> Any:
 
 def get_conversation(call: Call) -> Any:
     """GET /v1/convai/conversations/{conversation_id}."""
-    return conversation_to_wire(call.platform.conversations.get(call.path["conversation_id"]))
+    document = conversation_to_wire(call.platform.conversations.get(call.path["conversation_id"]))
+    return as_it_lies(call.platform.home, document)
 
 
 def delete_conversation(call: Call) -> Any:

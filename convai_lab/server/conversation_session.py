@@ -252,7 +252,7 @@ class ConversationSession:
     async def _record_end(self, ending: Ending) -> None:
         failed = ending.problem is not None and ending.code != NORMAL
         if self._loop is not None:
-            conversation = await self._loop.end(ending.reason, by=ending.by, failed=failed)
+            conversation = self._record.sound_is_over(await self._loop.end(ending.reason, by=ending.by, failed=failed))
         else:
             conversation = self._record.never_began(ending.reason, ending.by, failed=failed)
         if failed and ending.problem is not None:

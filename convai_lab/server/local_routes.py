@@ -17,6 +17,7 @@ from convai_lab import settings
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.wire_format import conversation_from_wire, conversation_to_wire
 from convai_lab.server.answers import InvalidRequest
+from convai_lab.server.audio_files import as_it_lies
 from convai_lab.server.call import Call, route
 from convai_lab.server.conversation_routes import SOURCES
 
@@ -70,6 +71,7 @@ def stream_conversations(call: Call) -> Response:
         source=None if source == "all" else source,
         limit=None if limit is None else int(limit),
     )
+    documents = (as_it_lies(call.platform.home, document) for document in documents)
     first = next(documents, None)  # what is wrong with the request shows here, while it can still be answered
     found = documents if first is None else itertools.chain((first,), documents)
     return StreamingResponse(_lines(found), media_type="application/x-ndjson")

@@ -85,16 +85,19 @@ class ConversationAudio:
 
     def __repr__(self) -> str:
         length = "" if self.secs is None else f"{self.secs:.1f} s, "
-        return f"ConversationAudio({self._conversation.id!r}, {length}{self.mime})"
+        problem = self._conversation.audio_problem
+        return f"ConversationAudio({self._conversation.id!r}, {length}{self.mime}{f'; {problem}' if problem else ''})"
 
     def _repr_html_(self) -> str:
         if len(self.data) > MAX_SHOWN_BYTES:
             return Markup("<p>{} MB of sound are too much for a notebook: <code>.save(path)</code> it</p>").format(
                 len(self.data) // 2**20
             )
-        return Markup('<audio controls aria-label="{}" src="data:{};base64,{}"></audio>').format(
+        player = Markup('<audio controls aria-label="{}" src="data:{};base64,{}"></audio>').format(
             f"recording of conversation {self._conversation.id}", self.mime, base64.b64encode(self.data).decode("ascii")
         )
+        problem = self._conversation.audio_problem
+        return player + Markup("<p><small>{}</small></p>").format(problem) if problem else player
 
     @property
     def _is_wav(self) -> bool:
@@ -130,6 +133,7 @@ def conversation_audio(conversation: Conversation) -> ConversationAudio:
 
     if not conversation.has_audio:
         why = "it was held in text" if conversation.channel == "text" else "it was not recorded"
+        why = conversation.audio_problem or why
         raise NotFoundError(f"conversation {conversation.id} has no sound: {why}")
     transport = _transports.get(conversation.platform) or connect(conversation.platform).conversations.transport
     return background.run(fetch_audio(transport, conversation))

@@ -118,6 +118,7 @@ conversations = st.builds(
     tags=st.lists(texts, max_size=2).map(tuple),
     language=maybe_text,
     has_audio=st.booleans(),
+    audio_problem=maybe_text,
     parent_id=maybe_text,
     cassette=maybe_text,
     user_id=maybe_text,

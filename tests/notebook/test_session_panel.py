@@ -304,6 +304,14 @@ def test_the_end_shows_why_what_to_copy_and_gives_everything_back(
     assert len(widgets_alive._instances) < before
 
 
+def test_the_end_says_what_of_the_sound_cannot_be_heard(panel: SessionPanel, session: Any) -> None:
+    lacks = "its recording stops before its end, because the disk took no more"
+    session.conversation = session.conversation.with_changes(has_audio=True, audio_problem=lacks)
+    panel.comm.page_says({"do": "start", "kind": "auto"})
+    session.happens(live_events.StateChanged("ended", "user"), state="ended")
+    assert (panel.finished["has_audio"], panel.finished["audio_problem"]) == (True, lacks)
+
+
 def test_ten_panels_opened_and_closed_leave_no_widget_and_no_listener(
     page: None, notebook: Any, live_session: Callable[..., Any]
 ) -> None:
