@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import queue
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,18 +97,36 @@ def test_what_cannot_be_held_is_one_sentence(
     assert "Traceback" not in printed
 
 
+class Screen(io.StringIO):
+    """Where a command on another thread prints: looking into `capsys` meanwhile loses what comes as one looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._printed = threading.Condition()
+
+    def write(self, text: str) -> int:
+        with self._printed:
+            size = super().write(text)
+            self._printed.notify_all()
+        return size
+
+    def until(self, words: str) -> str:
+        """Wait until these words were printed, and return all that was."""
+        with self._printed:
+            assert self._printed.wait_for(lambda: words in self.getvalue(), 20), self.getvalue()
+        return self.getvalue()
+
+
 def test_a_page_is_offered_and_what_was_said_there_is_printed(
-    platform: StubPlatform, capsys: pytest.CaptureFixture[str]
+    platform: StubPlatform, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    screen = Screen()
+    monkeypatch.setattr(sys, "stderr", screen)
     codes: queue.SimpleQueue[int] = queue.SimpleQueue()
     arguments = ("talk", "support", "--window", "--var", "name=Ada", "--platform", platform.url)
     command = threading.Thread(target=lambda: codes.put(run(*arguments)))
     command.start()
-    said = ""
-    while "/window#" not in said:
-        said += capsys.readouterr().err
-        assert command.is_alive() or "/window#" in said
-    token = said.partition("/window#")[2].split()[0]
+    token = screen.until("Ctrl-C ends the session").partition("/window#")[2].split()[0]
     own = {"origin": platform.url}
     page_token = httpx.post(f"{platform.url}/window/open", json={"token": token}, headers=own).json()["token"]
     address = platform.url.replace("http", "ws", 1) + "/window/socket"
