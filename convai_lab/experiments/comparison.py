@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.errors import NotFoundError
+from convai_lab.experiments.interrupts import stopped_run
 from convai_lab.experiments.progress import OnLoop, OnWaitingThread, Progress, as_progress
 from convai_lab.experiments.trial import TrialResult
 from convai_lab.experiments.variant import Variant
@@ -346,7 +347,7 @@ def compare(
     except KeyboardInterrupt as interrupt:
         if ended:  # the run was cancelled over there; whoever interrupted it here gets what is done
             interrupt.__dict__.update(ended[0].__dict__)
-        raise
+        raise stopped_run(interrupt) from None
 
 
 async def acompare(
@@ -365,7 +366,10 @@ async def acompare(
         raise TypeError(f"acompare() has no option {unknown[0]!r}{hint}")
     bar = as_progress(progress, OnLoop(asyncio.get_running_loop()))
     request = _request({"variants": variants, "scenarios": scenarios, **options})
-    return await background_twin(_compared(request, bar, dry_run=dry_run))
+    try:
+        return await background_twin(_compared(request, bar, dry_run=dry_run))
+    except asyncio.CancelledError as interrupt:
+        raise stopped_run(interrupt) from None
 
 
 def _request(options: Mapping[str, Any]) -> Request:

@@ -17,6 +17,7 @@ from convai_lab.errors import InvalidValueError, NotFoundError
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.contenders import find_agent
+from convai_lab.experiments.interrupts import in_one_line
 from convai_lab.experiments.invented_times import has_real_times, without_times
 from convai_lab.experiments.outside import from_outside
 from convai_lab.experiments.plan import agent_mark
@@ -146,6 +147,8 @@ def simulation(agent: Agent | str, scenario: Any, *, on_turn: OnTurn | None = No
         return background.run(asimulation(agent, scenario, on_turn=last, **options), calls=calls)
     except BaseException as error:
         error.__dict__.setdefault("conversation", last.conversation)
+        if isinstance(error, KeyboardInterrupt):
+            raise in_one_line(error, "of this conversation nothing is stored, and the same call begins anew") from None
         raise
 
 

@@ -9,6 +9,7 @@ from convai_lab.experiments.bundle import SUFFIX
 from convai_lab.experiments.comparing import partial_comparison
 from convai_lab.experiments.comparison import Comparison, compare
 from convai_lab.experiments.contenders import contenders
+from convai_lab.experiments.interrupts import stopped_run
 from convai_lab.experiments.keeping import keep_conversations
 from convai_lab.notebook.arguments import Arguments, ArgumentsError
 from convai_lab.notebook.bench import Bench
@@ -45,7 +46,7 @@ def run_compare(bench: Bench, arguments: Arguments, body: str | None) -> Compari
         if (partial := partial_comparison(error)) is not None:
             _shown(bench, partial, target)
         if isinstance(error, KeyboardInterrupt):
-            _shorten(error, partial, target)
+            stopped_run(error, again="cell", where=target or "")
         raise
     return _shown(bench, found, target)
 
@@ -108,16 +109,3 @@ def _shown(bench: Bench, found: Comparison | Estimate, target: str | None) -> Co
         if target is not None and target.endswith(SUFFIX):
             print(f"Saved in {found.save(target)}")
     return silence_once(found)
-
-
-def _shorten(error: BaseException, partial: Comparison | None, target: str | None) -> None:
-    """Let an interrupt show one line instead of our stack; it stays a KeyboardInterrupt and stops the cells behind.
-
-    Without a partial comparison it came a second time, and nobody waited for the first to clean up.
-    """
-    kept = "what is done is kept"
-    if partial is not None:
-        where = f" in {target}" if target else ""
-        kept = f"{len(partial):,} of {partial.facts.planned:,} trials are kept{where}"
-    line = f"KeyboardInterrupt: stopped; {kept}, and the same cell goes on from there"
-    error._render_traceback_ = lambda: [line]  # type: ignore[attr-defined]
