@@ -165,7 +165,7 @@ class Archive:
 
     def refuse(self, why: str) -> Never:
         """Raise an error that names the file."""
-        raise InvalidValueError(f"{why}; get the file again from where it was saved", field=self.path.name)
+        raise InvalidValueError(f"{why}; get the file again from where it was saved", field=self.path.name[:80])
 
     @contextlib.contextmanager
     def _guarded(self) -> Iterator[None]:
@@ -176,6 +176,8 @@ class Archive:
             raise InvalidValueError("there is no such file", field=str(self.path)) from None
         except IsADirectoryError:
             raise InvalidValueError("is a folder: name the .convai file in it", field=str(self.path)) from None
+        except (PermissionError, NotADirectoryError) as error:
+            raise InvalidValueError(f"cannot be read: {error.strerror}", field=str(self.path)) from None
         except InvalidValueError:
             raise
         except _BROKEN as error:

@@ -71,12 +71,13 @@ def load(path: str | Path) -> Comparison:
         comparison.save("support.convai")
         load("support.convai").verdict
 
+    Args:
+        path: ``.convai`` is added where it has no ending and there is no such file.
+
     Raises:
         InvalidValueError: It is no saved comparison, was changed or cut off, or a newer version wrote it.
     """
-    file = Path(path).expanduser().absolute()
-    archive = Archive(file)
-    return read_comparison(archive)
+    return read_comparison(Archive(_source(path)))
 
 
 def cassette_in(path: str | Path, folder: str | Path) -> Path | None:
@@ -85,7 +86,7 @@ def cassette_in(path: str | Path, folder: str | Path) -> Path | None:
     Raises:
         InvalidValueError: It is no saved comparison, the folder cannot be written, or another file is there.
     """
-    archive = Archive(Path(path).expanduser().absolute())
+    archive = Archive(_source(path))
     name = next((name for name in archive.names if name.startswith(CASSETTE)), None)
     if name is None:
         return None
@@ -102,10 +103,32 @@ def cassette_in(path: str | Path, folder: str | Path) -> Path | None:
     return target
 
 
+def _source(path: str | Path) -> Path:
+    """Return the file that is meant, which need not be there."""
+    given = _given(path)
+    other = given.with_name(given.name + SUFFIX)
+    return other if not given.suffix and not _is_there(given) and _is_there(other) else given
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # no file has such a name
+        return False
+
+
+def _given(path: str | Path) -> Path:
+    if not isinstance(path, str | Path) or not str(path).strip() or "\0" in str(path):
+        shown = repr(path) if isinstance(path, str) else type(path).__name__
+        raise InvalidValueError(f"give the path of a file, such as result{SUFFIX}, got {shown[:80]}", field="path")
+    try:
+        return Path(path).expanduser().absolute()
+    except RuntimeError:
+        raise InvalidValueError(f"{str(path)[:80]}: there is no such user", field="path") from None
+
+
 def _target(path: str | Path) -> Path:
-    if not isinstance(path, str | Path) or not str(path).strip():
-        raise InvalidValueError(f"give the path of a file, such as result{SUFFIX}", field="path")
-    given = Path(path).expanduser().absolute()
+    given = _given(path)
     file = given if given.suffix else given.with_name(given.name + SUFFIX)
     if given.is_dir() or file.is_dir() or not file.parent.is_dir():
         raise InvalidValueError(f"cannot write {file}: name a file in a folder that exists", field="path")

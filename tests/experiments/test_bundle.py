@@ -309,6 +309,25 @@ def test_what_is_no_saved_comparison_is_refused(tmp_path: Path) -> None:
     _refused(file, "it has no manifest.json")
 
 
+@pytest.mark.parametrize("given", [None, 123, True, b"x.convai", "", "  ", "a\0b", ["x.convai"], "~nobody.here/x"])
+def test_what_is_no_path_is_refused(given: Any) -> None:
+    for read in (load, lambda path: cassette_in(path, "."), lambda path: save(invented({"a": {"s": [True]}}), path)):
+        with pytest.raises(
+            InvalidValueError, match=r"path: (give the path of a file|~nobody\.here/x: there is no such)"
+        ):
+            read(given)
+
+
+def test_a_path_that_leads_nowhere_is_refused(saved: Path) -> None:
+    _refused(saved / "x", "cannot be read: Not a directory")
+    _refused(saved.with_name("x" * 300), "no saved comparison")
+
+
+def test_the_ending_that_saving_adds_may_be_left_out(comparison: Comparison, tmp_path: Path) -> None:
+    comparison.save(tmp_path / "result")
+    assert len(load(tmp_path / "result")) == len(comparison)
+
+
 def test_a_file_cut_off_anywhere_is_refused(saved: Path) -> None:
     whole = saved.read_bytes()
     for length in range(0, len(whole), 97):
