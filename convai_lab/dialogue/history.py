@@ -6,7 +6,10 @@ stands together with its result. The same turns give the same messages at every 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
+from typing import NamedTuple
 
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn
 from convai_lab.dialogue.record import own
@@ -31,42 +34,79 @@ BROKEN_OFF = "A technical error cut your last reply off."
 LEFT_OUT = "The earlier turns of this conversation are left out."
 NO_RESULT = "This call was cut off before it answered. It may have taken effect."
 
-Group = list[ChatMessage]
-"""The messages of one turn; they are kept or left out together."""
+
+class Group(tuple[ChatMessage, ...]):
+    """The messages of one turn; they are kept or left out together."""
+
+    @functools.cached_property
+    def tokens(self) -> int:
+        """Estimate how many tokens they are."""
+        return sum(map(estimated_tokens, self))
+
+
+class _Step(NamedTuple):
+    """A turn of the conversation, how many groups there were before it, and the notes that were waiting for one."""
+
+    turn: Turn
+    groups: int
+    notes: list[ChatMessage]
+
+
+class History:
+    """The messages of a conversation that grows: what its older turns gave is kept, so that a reply waits for none."""
+
+    def __init__(self) -> None:
+        self._groups: list[Group] = []
+        self._steps: list[_Step] = []
+        self._notes: list[ChatMessage] = []
+
+    def groups(self, turns: Sequence[Turn], *, context: Sequence[str] = ()) -> list[Group]:
+        """Return the messages for the turns, one group a turn, ready for the agent to speak.
+
+        `context` are contextual updates since the last turn. What the platform adds stands in system messages at its
+        place, where neither a user nor a tool can forge it.
+        """
+        is_known = (step.turn is turn for step, turn in zip(self._steps, turns, strict=False))
+        self._back_to(sum(takewhile(bool, is_known)))
+        for turn in turns[len(self._steps) :]:
+            self._add(turn)
+        groups, notes = self._groups.copy(), [*self._notes, *_context_notes(context)]
+        of_user = bool(groups) and groups[-1][-1].role == "user"
+        closing = notes if of_user else _reason_to_speak(groups, notes) or _note(SILENT)
+        return [*groups[:-1], Group([*groups[-1], *closing])] if groups else [Group(closing)]
+
+    def _back_to(self, known: int) -> None:
+        """Forget the turns that are not the same any more, and those after them."""
+        if known < len(self._steps):
+            step = self._steps[known]
+            self._notes = step.notes
+            del self._groups[step.groups :], self._steps[known:]
+
+    def _add(self, turn: Turn) -> None:
+        self._steps.append(_Step(turn, len(self._groups), self._notes))
+        notes = [*self._notes, *_context_notes(own(turn.extra, CONTEXT, ()))]
+        if FILLER not in turn.marks:
+            if turn.role == "user":
+                self._groups.append(Group([*notes, ChatMessage(role="user", content=turn.text)]))
+                notes = []
+            elif said := list(_agent_messages(turn)):
+                self._groups.append(Group([*_reason_to_speak(self._groups, notes), *said]))
+                notes = _notes_after(turn)
+        self._notes = notes
 
 
 def groups_of(turns: Sequence[Turn], *, context: Sequence[str] = ()) -> list[Group]:
-    """Return the messages for the turns, one group a turn, ready for the agent to speak.
-
-    `context` are contextual updates since the last turn. What the platform adds stands in system messages at its
-    place, where neither a user nor a tool can forge it.
-    """
-    groups: list[Group] = []
-    notes: list[ChatMessage] = []
-    for turn in turns:
-        notes += _context_notes(own(turn.extra, CONTEXT, ()))
-        if FILLER in turn.marks:
-            continue
-        if turn.role == "user":
-            groups.append([*notes, ChatMessage(role="user", content=turn.text)])
-            notes = []
-        elif said := list(_agent_messages(turn)):
-            groups.append([*_reason_to_speak(groups, notes), *said])
-            notes = _notes_after(turn)
-    notes += _context_notes(context)
-    closing = notes if groups and groups[-1][-1].role == "user" else _reason_to_speak(groups, notes) or _note(SILENT)
-    if groups:
-        groups[-1] = [*groups[-1], *closing]
-    return groups or [closing]
+    """Return the messages for the turns of a conversation that is asked about once; see `History.groups`."""
+    return History().groups(turns, context=context)
 
 
 def trimmed(system: str, groups: Sequence[Group], *, budget: int = DEFAULT_CONTEXT_TOKENS) -> list[ChatMessage]:
     """Return the system prompt and as many of the newest turns as fit; the newest is always there."""
     head = [ChatMessage(role="system", content=system)] if system else []
-    left = budget - sum(estimated_tokens(message) for message in head)
+    left = budget - Group(head).tokens
     kept = 0
     for group in reversed(groups):
-        left -= sum(estimated_tokens(message) for message in group)
+        left -= group.tokens
         if left < 0 and kept:
             break
         kept += 1
@@ -88,8 +128,8 @@ def round_messages(text: str, calls: Sequence[ToolCall], results: Sequence[ToolR
 
 def estimated_tokens(message: ChatMessage) -> int:
     """Estimate the tokens of a message: four characters of ASCII text are about one, others one each."""
-    texts = [message.content, *(f"{call.name}{dict(call.arguments)}" for call in message.tool_calls)]
-    return MESSAGE_TOKENS + sum(_text_tokens(text) for text in texts)
+    calls = (f"{call.name}{dict(call.arguments)}" for call in message.tool_calls)
+    return MESSAGE_TOKENS + _text_tokens(message.content) + sum(map(_text_tokens, calls))
 
 
 def _text_tokens(text: str) -> int:

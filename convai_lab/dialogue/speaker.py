@@ -8,7 +8,7 @@ from typing import Any
 
 from convai_lab.agents.agent import Agent
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.dialogue.history import DEFAULT_CONTEXT_TOKENS, groups_of, round_messages, trimmed
+from convai_lab.dialogue.history import DEFAULT_CONTEXT_TOKENS, Group, History, round_messages, trimmed
 from convai_lab.dialogue.reply import Round
 from convai_lab.dialogue.system_prompt import system_prompt
 from convai_lab.dialogue.tool_runner import ToolRunner
@@ -44,10 +44,11 @@ class Speaker:
 
 @dataclass(frozen=True, kw_only=True)
 class Requests:
-    """How requests are built: how much fits, and what is sent along."""
+    """How the requests of one conversation are built: how much fits, and what is sent along."""
 
     context_tokens: int = DEFAULT_CONTEXT_TOKENS
     extra_body: Mapping[str, Any] = field(default_factory=dict)
+    _history: History = field(default_factory=History, init=False, repr=False, compare=False)
 
     def build(
         self,
@@ -61,8 +62,9 @@ class Requests:
         """Build the next request: the system prompt, the newest turns that fit, and the reply so far."""
         agent = speaker.agent
         system = system_prompt(agent, conversation, variables)
-        groups = groups_of(conversation.turns, context=context)
-        groups[-1] = [*groups[-1], *(m for one in rounds for m in round_messages(one.text, one.calls, one.results))]
+        groups = self._history.groups(conversation.turns, context=context)
+        since = [m for one in rounds for m in round_messages(one.text, one.calls, one.results)]
+        groups[-1] = Group([*groups[-1], *since])
         return ChatRequest(
             messages=trimmed(system, groups, budget=self.context_tokens),
             tools=speaker.tools.toolbox.specs(variables),

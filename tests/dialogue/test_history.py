@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn
 from convai_lab.conversations.wire_format import conversation_from_wire, conversation_to_wire
-from convai_lab.dialogue.history import NO_RESULT, estimated_tokens, groups_of, trimmed
+from convai_lab.dialogue.history import FILLER, NO_RESULT, History, estimated_tokens, groups_of, trimmed
 from convai_lab.dialogue.record import with_own
 from convai_lab.providers.base import ChatMessage
 from convai_lab.testing.fake_llm import Reply, call
@@ -149,14 +149,34 @@ def test_a_reply_with_huge_results_still_holds_the_users_words(bench: Any) -> No
     assert [m.role for m in bench.llm.requests[1].messages] == ["system", "user", "assistant", "tool"]
 
 
-def test_a_thousand_turns_are_made_into_messages_quickly() -> None:
-    import time
+def test_a_longer_conversation_makes_messages_of_its_new_turns_only() -> None:
+    history, many = History(), turns(1000)
+    before = history.groups(many[:-2])
+    after = history.groups(many)
+    assert after == groups_of(many)
+    assert all(kept is new for kept, new in zip(before[:-1], after, strict=False))
 
-    many = turns(1000)
-    groups_of(many)
-    started = time.perf_counter()
-    trimmed("S", groups_of(many))
-    assert time.perf_counter() - started < 0.5
+
+TURNS = st.sampled_from(
+    [
+        Turn(role="user", text="Hi"),
+        Turn(role="user", text="Ok", extra=with_own({}, "contextual_updates", ["The shop closes at six."])),
+        Turn(role="agent", text="Hello."),
+        Turn(role="agent", text="Hello there.", text_heard="Hello", interrupted=True),
+        Turn(role="agent", text=""),
+        Turn(role="agent", text="Broken", error="x"),
+        Turn(role="agent", text="Hmm", marks=(FILLER,)),
+        with_tools("Wait. Here.", "a", rounds=[[5, 1], [6, 0]]),
+    ]
+)
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.lists(TURNS, max_size=4), st.sampled_from([(), ("It rains.",)]))))
+def test_a_conversation_that_grows_and_is_changed_gives_the_messages_of_a_new_one(changes: Any) -> None:
+    history, so_far = History(), list[Turn]()
+    for undone, more, context in changes:
+        so_far = [*so_far[: len(so_far) - undone], *more]
+        assert history.groups(so_far, context=context) == groups_of(so_far, context=context)
 
 
 def test_a_turn_keeps_its_record_through_its_fields() -> None:
