@@ -12,6 +12,7 @@ from markupsafe import Markup
 from convai_lab.analysis.dataframes import conversations_df, each_conversation, turns_df
 from convai_lab.analysis.plots import description, plot_latency, plot_timeline, plot_waterfall
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.cost import dollars
 from convai_lab.conversations.transcript import transcript_html
 from convai_lab.errors import InvalidValueError
 
@@ -83,7 +84,11 @@ def _cell(column: Any, value: Any) -> str:
 
     if pd.isna(value):
         return NOT_KNOWN.get(column, "not measured")
-    return f"{value:,.3g}" if isinstance(value, float) else str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if column == "cost_usd":
+        return dollars(value)
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def _figures(conversations: list[Conversation], folder: Path) -> Iterable[Markup]:

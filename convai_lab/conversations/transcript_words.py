@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.conversations.cost import cost_of_turn, total_cost
+from convai_lab.conversations.cost import cost_of_turn, dollars, total_cost
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn
 
 OFFLINE_BADGE = "offline rules, not a language model"
@@ -190,16 +190,9 @@ def cost(conversation: Conversation) -> str:
     total = total_cost(costs)
     if total is None:
         known = sum(c.usd for c in costs if c.usd is not None)
-        return f"cost unknown (at least {usd(known)})" if known else "cost unknown"
+        return f"cost unknown (at least {dollars(known)})" if known else "cost unknown"
     estimated = any(turn.metrics.cost_is_estimate for turn in conversation.turns)
-    return f"cost {usd(total)}" + (" (estimate)" if estimated else "")
-
-
-def usd(amount: float) -> str:
-    """Return dollars with as many digits as the amount needs."""
-    if amount == 0 or abs(amount) >= 0.1:
-        return f"${amount:,.2f}"
-    return f"${amount:.4f}" if abs(amount) >= 0.0001 else f"${amount:.2g}"
+    return f"cost {dollars(total)}" + (" (estimate)" if estimated else "")
 
 
 def instant(seconds: float) -> str:

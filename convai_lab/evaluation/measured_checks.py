@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-from convai_lab.conversations.cost import cost_of_turn
+from convai_lab.conversations.cost import cost_of_turn, dollars
 from convai_lab.conversations.turn import Turn
 from convai_lab.evaluation.check import HISTORY, Check, Found, Scene
 from convai_lab.evaluation.check_fields import fields_in, number_in
@@ -111,7 +111,7 @@ class Cost:
     @property
     def name(self) -> str:
         """What it may cost."""
-        return f"cost at most ${self.at_most_usd:g}"
+        return f"cost at most {dollars(self.at_most_usd)}"
 
     def run(self, scene: Scene) -> Found:
         """Add up what is known; an unknown cost is no cost of zero."""
@@ -119,12 +119,12 @@ class Cost:
         known = sum(cost.usd for cost in costs if cost.usd is not None)
         unknown = sum(cost.used_model and cost.usd is None for cost in costs)
         if known > self.at_most_usd:
-            return Found(False, f"it cost {'at least ' if unknown else ''}${known:g}")
+            return Found(False, f"it cost {'at least ' if unknown else ''}{dollars(known)}")
         if unknown:
             return Found(None, f"the cost of {unknown} turns is not known")
         if not any(cost.usd is not None for cost in costs):
             return Found(None, "no turn says what it cost")
-        return Found(True, f"it cost ${known:g}")
+        return Found(True, f"it cost {dollars(known)}")
 
 
 def turns(raw: Any, where: str) -> Check:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from convai_lab.conversations.cost import dollars
 from convai_lab.errors import InvalidValueError
 from convai_lab.experiments.budgets import watched_budgets
 from convai_lab.experiments.caller_variables import require_variables, with_variables
@@ -220,8 +221,8 @@ class Undertaking:
         if stopped is None:
             return []
         how = {
-            "max_cost": f"stopped at max_cost={self.request.max_cost:g} USD; to go on, call again with a higher one "
-            "(dry_run=True says what it may cost)",
+            "max_cost": f"stopped at max_cost, {dollars(self.request.max_cost or 0.0)}; to go on, call again with a "
+            "higher one (dry_run=True says what it may cost)",
             "interrupted": "interrupted; the same call goes on from here",
             "decided": "stopped early, because the comparison was decided",
         }[stopped]

@@ -16,6 +16,7 @@ from markupsafe import Markup
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.wire_format import tools_to_wire
+from convai_lab.conversations.cost import dollars
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.spending import price
 from convai_lab.providers.base import LLM, Usage
@@ -127,7 +128,7 @@ class Estimate:
         if self.price_date and self.usd.high:
             parts.append(f"prices of {self.price_date}")
         if self.max_cost is not None and self.usd.high > self.max_cost:
-            parts.append(f"it would stop at max_cost={self.max_cost:g}")
+            parts.append(f"it would stop at max_cost, {dollars(self.max_cost)}")
         return "; ".join(parts)
 
     def _repr_html_(self) -> str:
@@ -244,7 +245,7 @@ def _short(number: float) -> str:
 def _usd(span: Span) -> str:
     if not span.high:
         return "free"
-    return f"{span.low:.2g} to {span.high:.2g} USD"
+    return f"{dollars(span.low)} to {dollars(span.high)}"
 
 
 def _price_date() -> str:

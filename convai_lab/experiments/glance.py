@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from math import isnan
 from typing import TYPE_CHECKING, NamedTuple
 
-from convai_lab.conversations.transcript_words import NOT_MEASURED, OFFLINE_BADGE, clean, usd
+from convai_lab.conversations.cost import dollars
+from convai_lab.conversations.transcript_words import NOT_MEASURED, OFFLINE_BADGE, clean
 from convai_lab.evaluation.results import NOT_KNOWN, as_number, bracketed, counted, p_text
 from convai_lab.experiments.differences import Contest, contests, correction_of
 from convai_lab.experiments.flips import Flip, both, flips_of
@@ -173,7 +174,7 @@ def _reliability(comparison: Comparison, name: str, k: int | None) -> tuple[str,
 def _cost(amount: float | None) -> str:
     if amount is None:
         return "unknown"
-    return "no success" if isnan(amount) else usd(amount)
+    return "no success" if isnan(amount) else dollars(amount)
 
 
 def _footer(comparison: Comparison, k: int | None) -> list[Fact]:
@@ -207,17 +208,17 @@ def _trials(comparison: Comparison) -> str:
 def _spent(comparison: Comparison) -> str:
     facts = comparison.facts
     if facts.unpriced:
-        least = f" (at least {usd(facts.cost_usd)})" if facts.cost_usd else ""
+        least = f" (at least {dollars(facts.cost_usd)})" if facts.cost_usd else ""
         spent = f"unknown{least}: no price for {', '.join(map(clean, facts.unpriced))}"
     elif not facts.cost_usd and facts.price_date is None:
         spent = "nothing was spent by this run"
     else:
-        spent = f"{usd(facts.cost_usd)} by this run, with simulated users, judges and retries"
+        spent = f"{dollars(facts.cost_usd)} by this run, with simulated users, judges and retries"
     parts = [spent]
     if facts.price_date:
         parts.append(f"list prices of {facts.price_date}")
     if facts.cached_cost_usd:
-        parts.append(f"cached trials had cost {usd(facts.cached_cost_usd)}")
+        parts.append(f"cached trials had cost {dollars(facts.cached_cost_usd)}")
     return "; ".join(parts)
 
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from convai_lab.conversations.transcript_words import clean, usd
+from convai_lab.conversations.cost import dollars
+from convai_lab.conversations.transcript_words import clean
 from convai_lab.errors import InvalidValueError
 from convai_lab.evaluation.paired import pair_outcomes
 from convai_lab.evaluation.results import Estimate, counted
@@ -215,7 +216,7 @@ def _cost_point(comparison: Comparison, name: str) -> _Point | None:
     cost, rate = costs_of(valid_of(comparison, name)).per_conversation, success_of(comparison, name)
     if cost is None or isnan(rate.estimate):
         return None
-    return _Point(name, rate, cost, cost, f"{name}: {rate} at {usd(cost)} a conversation.")
+    return _Point(name, rate, cost, cost, f"{name}: {rate} at {dollars(cost)} a conversation.")
 
 
 def _draw_point(ax: Axes, point: _Point, place: int) -> None:

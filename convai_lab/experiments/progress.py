@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from convai_lab.background import MainThreadCalls
+from convai_lab.conversations.cost import dollars
 
 TOLD_EVERY_SECS = 0.2
 LAST_SECS = 2.0
@@ -121,8 +122,8 @@ class BarProgress:
             return
         count, self._waiting = self._waiting, 0
         if self._cost:
-            limit = "" if self._max_cost is None else f" of {self._max_cost:g}"
-            self._bar.set_postfix_str(f"{self._cost:.3f}{limit} USD", refresh=False)
+            limit = "" if self._max_cost is None else f" of {dollars(self._max_cost)}"
+            self._bar.set_postfix_str(f"{dollars(self._cost)}{limit}", refresh=False)
         self._bar.update(count)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from convai_lab.conversations.cost import dollars
 from convai_lab.errors import ConvaiLabError, InvalidValueError
 from convai_lab.providers.base import Usage
 
@@ -78,7 +79,7 @@ class Spending:
     def require_left(self) -> None:
         """Raise CapReachedError when nothing is left."""
         if self.is_spent:
-            raise CapReachedError(f"max_cost of {self.max_cost:g} USD is reached")
+            raise CapReachedError(f"max_cost of {dollars(self.max_cost or 0.0)} is reached")
 
 
 @functools.lru_cache(maxsize=4096)

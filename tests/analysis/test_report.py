@@ -10,7 +10,7 @@ mpl.use("Agg")
 from convai_lab.analysis.report import write_report
 from convai_lab.analysis.samples import sample_conversations
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.conversations.turn import Turn
+from convai_lab.conversations.turn import Turn, TurnMetrics
 from convai_lab.errors import InvalidValueError
 
 
@@ -20,6 +20,15 @@ def test_a_report_stands_alone_and_describes_its_pictures(tmp_path: Path) -> Non
     assert page.count("<img") == 3
     assert "voice to voice: median" in page
     assert "<script" not in page
+
+
+def test_small_costs_and_long_durations_are_written_without_powers(tmp_path: Path) -> None:
+    metrics = TurnMetrics(cost_usd=7.3e-06)
+    turn = Turn(role="agent", text="Hi", llm_served="m", metrics=metrics)
+    said = Conversation(id="c1", agent_id="a", duration_secs=1234.5, turns=(turn,))
+    page = write_report(said, tmp_path).read_text(encoding="utf-8")
+    assert "<td>$0.0000073</td>" in page
+    assert "<td>1,234</td>" in page
 
 
 def test_what_was_said_is_escaped(tmp_path: Path) -> None:

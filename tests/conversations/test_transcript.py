@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from convai_lab.conversations.conversation import Analysis, Conversation
+from convai_lab.conversations.cost import dollars
 from convai_lab.conversations.transcript import transcript_html, transcript_text
-from convai_lab.conversations.transcript_words import OFFLINE_BADGE, duration, spoken, usd
+from convai_lab.conversations.transcript_words import OFFLINE_BADGE, duration, spoken
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn, TurnMetrics
 from convai_lab.conversations.wire_format import conversation_from_wire
 
@@ -161,7 +162,7 @@ def test_the_head_tells_what_is_known_and_what_is_not(show: Any) -> None:
         "started 2026-01-01 00:00:00 UTC",
         "took 2 min 5 s",
         "ended: end_call (by agent)",
-        "cost $0.0002 (estimate)",
+        "cost $0.00020 (estimate)",
         "simulated",
         "on elevenlabs",
         "judged failure",
@@ -175,7 +176,7 @@ def test_the_head_tells_what_is_known_and_what_is_not(show: Any) -> None:
 
 @BOTH
 def test_a_cost_that_is_partly_known_is_unknown(show: Any) -> None:
-    assert "cost unknown (at least $0.0002)" in show(talk(CUT, Turn(role="agent", text="hi", **MODEL)))
+    assert "cost unknown (at least $0.00020)" in show(talk(CUT, Turn(role="agent", text="hi", **MODEL)))
 
 
 @BOTH
@@ -278,10 +279,12 @@ def test_durations_and_dollars_have_as_many_digits_as_they_need() -> None:
         "2 min 5 s",
         "2 h 1 min",
     ]
-    assert [usd(amount) for amount in (0, 0.0000012, 0.00021, 0.5, 1234.5)] == [
+    assert [dollars(amount) for amount in (0, 1e-9, 0.0000012, 0.00021, 0.0123, 0.5, 1234.5)] == [
         "$0.00",
-        "$1.2e-06",
-        "$0.0002",
+        "under $0.0000001",
+        "$0.0000012",
+        "$0.00021",
+        "$0.0123",
         "$0.50",
         "$1,234.50",
     ]

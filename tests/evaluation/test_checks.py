@@ -242,6 +242,7 @@ def test_an_unknown_cost_is_unknown_and_a_known_part_may_already_be_too_much() -
     assert checked({"cost_usd": 0.02}, costing(0.01, None)).passed is None
     assert checked({"cost_usd": 0.005}, costing(0.01, None)).passed is False
     assert checked({"cost_usd": 1}, talk()).passed is None
+    assert checked({"cost_usd": 2e-05}, costing(7.3e-06)).why == "it cost $0.0000073"
 
 
 def test_how_it_ended_is_compared_and_unknown_when_nobody_says() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from convai_lab.experiments.estimate import Span, Use, _model
+from convai_lab.experiments.estimate import Estimate, ModelEstimate, Span, Use, _model
 from convai_lab.experiments.roles import model_ref
 from convai_lab.experiments.spending import price
 from convai_lab.providers.base import Usage
@@ -19,3 +19,14 @@ def test_many_short_requests_are_not_priced_as_one_long_one(model: str) -> None:
     assert one is not None
     assert found.usd is not None
     assert (found.usd.low, found.usd.high) == pytest.approx((1000 * one, 1000 * one))
+
+
+@pytest.mark.parametrize(
+    ("usd", "told"), [(Span(7.3e-06, 0.00021), "$0.0000073 to $0.00021"), (Span(120, 1240), "$1,240.00")]
+)
+def test_what_it_costs_is_never_written_as_a_power(usd: Span, told: str) -> None:
+    model = ModelEstimate(model="openai/m", role="agent", variant="a", trials=1, use=Use(), usd=usd)
+    estimate = Estimate(planned=1, cached=0, models=(model,), max_cost=0.00001)
+    for shown in (str(estimate), estimate._repr_html_()):
+        assert told in shown
+        assert "it would stop at max_cost, $0.000010" in shown

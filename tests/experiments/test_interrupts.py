@@ -51,9 +51,10 @@ def shown(error: BaseException) -> Any:
     return error._render_traceback_()  # type: ignore[attr-defined]
 
 
-def test_an_interrupted_comparison_ends_with_one_line_and_stays_an_interrupt() -> None:
+@pytest.mark.parametrize("max_cost", [1.0, None])
+def test_an_interrupted_comparison_ends_with_one_line_and_stays_an_interrupt(max_cost: float | None) -> None:
     with pytest.raises(KeyboardInterrupt) as stopped:
-        compare(PAT, scenarios(4), simulated_user=Stops(), concurrency=1, progress=False)
+        compare(PAT, scenarios(4), simulated_user=Stops(), concurrency=1, progress=False, max_cost=max_cost)
     assert shown(stopped.value) == [
         "KeyboardInterrupt: stopped; 2 of 4 trials are kept, and the same call goes on from there"
     ]

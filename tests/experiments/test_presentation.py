@@ -117,9 +117,9 @@ def test_voice_latency_in_simulated_time_is_said_to_be_that() -> None:
 
 def test_notes_prices_and_failures_of_others_are_said() -> None:
     results = {"a": {"s": [True, "provider"]}, "b": {"s": [True, "judge"]}}
-    notes = ("4 of 9 trials are done: stopped at max_cost=1 USD",)
+    notes = ("4 of 9 trials are done: stopped at max_cost, $1.00",)
     for shown in both(invented(results, notes=notes, unpriced=("openai/new",), cost_usd=0.2)):
-        assert "stopped at max_cost=1 USD" in shown
+        assert "stopped at max_cost, $1.00" in shown
         assert "unknown (at least $0.20): no price for openai/new" in shown
         assert "provider 1" in shown
         assert "judge 1" in shown
