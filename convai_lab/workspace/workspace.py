@@ -27,7 +27,7 @@ from convai_lab.workspace.session import Session
 from convai_lab.workspace.talk import new_script, talk
 from convai_lab.workspace.tools import BoundTools
 from convai_lab.workspace.transport import Transport
-from convai_lab.workspace.window import Window, opened_window
+from convai_lab.workspace.window import Window, WindowOpening
 
 if TYPE_CHECKING:
     from convai_lab.workspace.conversational_ai import ConversationalAI
@@ -282,8 +282,9 @@ class Workspace:
             InvalidValueError: The agent takes no voice.
             ConversationClosedError: The platform refused the session; says why.
         """
-        session = self.start_session(agent, voice=True, variables=variables)
-        return opened_window(session, background.run(self._live.place()).url)
+        opening = WindowOpening()
+        session = self.start_session(agent, voice=True, variables=variables, on_event=opening.hear)
+        return opening.opened(session, background.run(self._live.place()).url)
 
     def window_url(self, agent: AgentRef, *, variables: Mapping[str, Any] | None = None) -> str:
         """Return the link of `open_window` alone."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from convai_lab.settings import Secret
 from convai_lab.testing.fake_llm import call
 from convai_lab.testing.live_watcher import stub_speech
 from convai_lab.testing.stub_platform import StubPlatform, stub_platform
+from convai_lab.workspace.live_events import StateChanged
 from convai_lab.workspace.transport import FixedPlatform, Place, Transport
 from convai_lab.workspace.window import Window
 from convai_lab.workspace.workspace import Workspace
@@ -113,6 +115,31 @@ def test_a_session_that_cannot_begin_has_no_link_but_a_reason(near: StubPlatform
     with pytest.raises((ConversationClosedError, MissingVariableError), match="name"):
         near.workspace.window_url("support")
     assert near.workspace.open_sessions == []
+
+
+class BusyWorkspace(Workspace):
+    """A workspace in a program so busy that a session has long got through when the program gets to see it."""
+
+    def start_session(self, *given: Any, on_event: Callable[[Any], object] = lambda _: None, **options: Any) -> Any:  # type: ignore[override]
+        got_through = threading.Event()
+
+        def hear(event: Any) -> None:
+            on_event(event)
+            if isinstance(event, StateChanged):
+                got_through.set()
+
+        session = super().start_session(*given, on_event=hear, **options)
+        assert got_through.wait(20)
+        return session
+
+
+def test_a_program_that_is_busy_while_its_session_gets_through_has_its_link(near: StubPlatform) -> None:
+    near.workspace.agents.save(Agent(name="support"))
+    busy = BusyWorkspace(Transport(FixedPlatform("local", Place(near.url, Secret(near.key)))))
+    window = busy.open_window("support")
+    assert window.url.startswith(f"{near.url}/window#")
+    window.session.end()
+    window.session.wait(20)
 
 
 def test_a_platform_that_is_gone_has_no_link_but_a_reason(near: StubPlatform) -> None:
