@@ -7,9 +7,8 @@ import contextlib
 import gzip
 import json
 import multiprocessing
-import os
-import signal
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -72,30 +71,33 @@ async def test_recording_goes_on_behind_a_torn_line(path: Path) -> None:
         await heard(cassette)
 
 
-def _record_until_killed(path: Path) -> None:
+def _record_until_killed(path: Path, told: Connection) -> None:
     async def run() -> None:
         llm = Cassette(path, "record").llm(FakeLLM(lambda request: request.messages[-1].content))
         for i in range(100_000):
             request = ChatRequest(messages=[ChatMessage(role="user", content=f"number {i} " + "x" * 3000)])
             _ = [event async for event in llm.stream(request)]
+            told.send(i)
 
     asyncio.run(run())
 
 
 async def test_what_was_recorded_before_a_kill_is_there(path: Path) -> None:
-    process = multiprocessing.get_context("spawn").Process(target=_record_until_killed, args=(path,))
+    spawn = multiprocessing.get_context("spawn")
+    hears, tells = spawn.Pipe(duplex=False)
+    process = spawn.Process(target=_record_until_killed, args=(path, tells))
     process.start()
+    tells.close()
     try:
-        for _ in range(200):
-            if path.exists() and path.stat().st_size > 1_000_000:
-                break
-            time.sleep(0.02)
+        while (told := hears.recv()) < 200:
+            pass
     finally:
-        os.kill(process.pid or 0, signal.SIGKILL)
+        process.kill()
         process.join()
+        hears.close()
     cassette = Cassette(path)
     recorded = len(cassette.of_kind("llm"))
-    assert recorded > 100
+    assert recorded > told
     assert len(cassette.notes) <= 1
     last = ChatRequest(messages=[ChatMessage(role="user", content=f"number {recorded - 1} " + "x" * 3000)])
     assert (await heard(cassette, last))[0] == TextDelta("number")
@@ -261,7 +263,7 @@ def test_ordinary_text_is_left_alone(text: str) -> None:
 
 
 def test_scrubbing_a_hostile_text_takes_no_time() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     for text in (
         "api_key" * 20_000,
         "://" + "a" * 200_000,
@@ -273,7 +275,7 @@ def test_scrubbing_a_hostile_text_takes_no_time() -> None:
         "_token" * 20_000,
     ):
         clean_text(text)
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2
 
 
 def test_deep_and_odd_values_are_written_as_far_as_they_go(path: Path) -> None:

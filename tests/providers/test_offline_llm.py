@@ -288,9 +288,9 @@ HUGE: dict[str, ChatRequest] = {
 
 @pytest.mark.parametrize("name", HUGE)
 async def test_huge_input_is_answered_quickly(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     events = await read(HUGE[name])
-    assert time.perf_counter() - started < LIMIT_SECS
+    assert time.process_time() - started < LIMIT_SECS
     assert said(events) or calls_in(events)
 
 
@@ -301,9 +301,9 @@ async def test_words_that_are_slow_to_match_are_answered_quickly(piece: str) -> 
     """Each of these took seconds, or could have: repeated beginnings of what the rules look for."""
     for prompt, text in (("You are Sam.", piece * 4000), (piece * 100_000, "Where is order 12?")):
         question = ChatMessage(role="assistant", content="What is the new address?")
-        started = time.perf_counter()
+        started = time.process_time()
         await read(request(question, user(text), prompt=prompt))
-        assert time.perf_counter() - started < LIMIT_SECS
+        assert time.process_time() - started < LIMIT_SECS
 
 
 async def test_the_right_line_of_a_megabyte_is_found() -> None:
