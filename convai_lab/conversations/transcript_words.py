@@ -164,7 +164,7 @@ def facts(conversation: Conversation) -> list[str]:
             c.channel,
             "" if c.source == "live" else c.source,
             "" if c.platform == "local" else f"on {clean(c.platform)}",
-            f"started {instant(c.started_at)}" if c.started_at is not None else "start not known",
+            _start(c),
             f"took {duration(c.duration_secs)}" if c.duration_secs is not None else f"duration {NOT_MEASURED}",
             ending(c),
             cost(c),
@@ -172,6 +172,13 @@ def facts(conversation: Conversation) -> list[str]:
         )
         if part
     ]
+
+
+def _start(conversation: Conversation) -> str:
+    """Say when it began; an invented conversation began on no day."""
+    if conversation.started_at is not None:
+        return f"started {instant(conversation.started_at)}"
+    return "" if conversation.source == "simulated" else "start not known"
 
 
 def ending(conversation: Conversation) -> str:

@@ -17,7 +17,7 @@ from convai_lab.clock import Clock, VirtualClock
 from convai_lab.conversations.conversation import Conversation, CriterionResult
 from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.evaluation.judge_prompt import Questions
-from convai_lab.experiments.invented_times import has_real_times, without_times
+from convai_lab.experiments.invented_times import has_real_times, without_dates, without_times
 from convai_lab.experiments.outside import WORLD_CLOCK
 from convai_lab.experiments.plan import PlannedTrial
 from convai_lab.experiments.pool import Pool, PooledLLM
@@ -97,6 +97,8 @@ class Holder:
         )
         if self.cassette is not None:
             conversation = conversation.with_changes(cassette=self.cassette.name)
+        if self._has_own_clock(planned):
+            conversation = without_dates(conversation)
         if not self.has_real_times(planned):
             conversation = without_times(conversation)
         graded = await self._graded(planned, held, conversation)
@@ -116,12 +118,17 @@ class Holder:
         if planned.variant.is_remote:
             assert self.remote is not None
             return await self.remote.hold(planned, self.user)
-        if self.mode == "voice" or self.is_virtual(planned) or self._is_replayed:
+        if self._has_own_clock(planned):
             world = VirtualClock(seed=planned.seed)
             return await in_own_world(world, lambda: self._on(world, planned), self.world_threads)
         clock = TrialClock()
         TRIAL_CLOCK.set(clock)
         return await run_conversation(planned.variant.agent, planned.scenario, **self._options(planned, clock))
+
+    def _has_own_clock(self, planned: PlannedTrial) -> bool:
+        """Say whether a trial is held on a clock that jumps, and that knows no date."""
+        is_jumping = self.mode == "voice" or self.is_virtual(planned) or self._is_replayed
+        return is_jumping and not planned.variant.is_remote
 
     @property
     def _is_replayed(self) -> bool:

@@ -16,6 +16,13 @@ def has_real_times(mode: Literal["text", "voice"], *, is_invented: bool) -> bool
     return mode == "voice" or not is_invented
 
 
+def without_dates(conversation: Conversation) -> Conversation:
+    """Return a conversation whose time was virtual without the day on which it says it was held: there was none."""
+    return conversation.with_changes(
+        started_at=None, turns=tuple(turn.with_changes(started_at=None) for turn in conversation.turns)
+    )
+
+
 def without_times(conversation: Conversation) -> Conversation:
     """Return a typed conversation of rules with rules without how long it and its replies took: nobody measured it."""
     return conversation.with_changes(

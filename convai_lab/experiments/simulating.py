@@ -18,7 +18,7 @@ from convai_lab.evaluation.checks import CheckResult, parse_checks, run_checks
 from convai_lab.experiments.caller_variables import require_variables, with_variables
 from convai_lab.experiments.contenders import find_agent
 from convai_lab.experiments.interrupts import in_one_line
-from convai_lab.experiments.invented_times import has_real_times, without_times
+from convai_lab.experiments.invented_times import has_real_times, without_dates, without_times
 from convai_lab.experiments.outside import from_outside
 from convai_lab.experiments.plan import agent_mark
 from convai_lab.experiments.progress import OnWaitingThread
@@ -87,6 +87,11 @@ class Casting:
     def is_invented(self) -> bool:
         """Say whether rules talk with rules, so that time is invented and all repeats exactly."""
         return self.speaks_for.is_offline and (self.user is None or self.user in (OFFLINE, SCRIPTED))
+
+    @property
+    def is_virtual(self) -> bool:
+        """Say whether it has a clock of its own, on which waiting takes no time and which knows no date."""
+        return self.mode == "voice" or self.is_invented
 
     @property
     def mark(self) -> str:
@@ -198,6 +203,8 @@ async def asimulation(
     require_variables({casting.agent.name: casting.agent}, [found])
     held = await _held(casting, on_turn)
     is_timed = has_real_times(casting.mode, is_invented=casting.is_invented)
+    if casting.is_virtual:
+        held = replace(held, conversation=without_dates(held.conversation))
     if not is_timed:
         held = replace(held, conversation=without_times(held.conversation))
     if workspace is not None and workspace.platform == "local":
@@ -252,7 +259,7 @@ async def _held(casting: Casting, on_turn: OnTurn | None) -> SimulatedConversati
     llm = _llm(casting)
     find_user(casting.user, seed=casting.seed, find_llm=model_ref)  # says early what is wrong with it
     conversation_id = casting.mark if casting.is_invented else SystemClock().new_id("conv_")
-    if casting.mode == "voice" or casting.is_invented:
+    if casting.is_virtual:
         world = VirtualClock(seed=casting.seed)
         return await in_own_world(world, lambda: _on(world, casting, llm, on_turn, conversation_id))
     return await run_conversation(
@@ -287,7 +294,9 @@ def _llm(casting: Casting) -> LLM:
 
 def _user(casting: Casting, on_turn: OnTurn | None, find: Callable[[str], LLM]) -> SimulatedUser:
     user = find_user(casting.user, seed=casting.seed, find_llm=find)
-    return user if on_turn is None else _Watched(user, on_turn)
+    if on_turn is None:
+        return user
+    return _Watched(user, (lambda said: on_turn(without_dates(said))) if casting.is_virtual else on_turn)
 
 
 class _Outside:

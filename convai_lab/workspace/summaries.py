@@ -88,7 +88,7 @@ def summary_from(item: Any, load: Load | None) -> ConversationSummary | None:
         id=item["conversation_id"],
         agent_id=str(item.get("agent_id") or ""),
         agent_name=_text(item, "agent_name"),
-        started_at=number(item.get("start_time_unix_secs")),
+        started_at=number(item.get("start_time_unix_secs")) or None,  # the platform counts what is not known as 0
         duration_secs=number(item.get("call_duration_secs")),
         n_turns=None if turns is None else int(turns),
         status=_text(item, "status") or "done",

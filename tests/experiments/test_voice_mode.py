@@ -43,6 +43,7 @@ def test_a_real_model_answers_in_a_call(vendor: FakeVendor, agent: Agent, run: R
     assert (trial.success, trial.reason) == (True, None)
     assert trial.voice_to_voice_ms
     assert result.conversation("Support", "s0").channel == "voice"
+    assert result.conversation("Support", "s0").started_at is None, "virtual time knows no date"
 
 
 def test_a_tool_that_hangs_ends_where_time_is_virtual_too(agent: Agent, run: Run) -> None:

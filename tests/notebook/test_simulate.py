@@ -38,6 +38,14 @@ def test_one_conversation_is_held_shown_and_kept_apart_from_those_of_people(note
     assert notebook.must(f"%transcripts --id {found.id}").turns == found.turns
 
 
+@pytest.mark.parametrize("mode", ["text", "voice"])
+def test_a_conversation_in_virtual_time_shows_no_date(notebook: Any, desk: str, mode: str) -> None:
+    found = notebook.must(f"%simulate desk --mode {mode} Are you open at Christmas?")
+    shown = notebook.stdout + notebook.html + str(notebook.must("ws.conversations.list(source='simulated')"))
+    assert not any(date in shown for date in ("2026-01-01", "1970-01-01", "start not known"))
+    assert {found.started_at, *(turn.started_at for turn in found)} == {None}
+
+
 def test_a_scenario_of_a_file_is_graded_by_its_checks(notebook: Any, desk: str) -> None:
     found = notebook.must(
         f"%simulate desk --scenario order_on_its_way --scenarios {SUPPORT} --persona hurried --user offline --save one"
