@@ -99,7 +99,7 @@ class SpokenConversation(LiveConversation):
         self._agent_format: convai_lab.AudioFormat | None = None
         self._recording: Any = None
         self._started = self._last_frame_at = clock.now()
-        self._recognised_at = self._answered_at = self._audio_at = float("-inf")
+        self._recognised_at = self._answered_at = self._audio_at = self._heard_until = float("-inf")
 
     @classmethod
     def check(cls, agent: Agent) -> None:
@@ -131,11 +131,11 @@ class SpokenConversation(LiveConversation):
         for sound in self._script.sounds:
             assert self._microphone is not None
             self._microphone.say(sound)
-            last_word_at = self._clock.now() + speech_end_secs(sound)
+            began = self._clock.now()
             while self._microphone.is_speaking and not self.ended:
                 await self._send_frame(pump)
-            last_word_at = min(last_word_at, self._clock.now())
-            ended_at = self._clock.now()
+            last_word_at = min(began + speech_end_secs(sound), self._clock.now())
+            ended_at = self._heard_until = max(began + sound.secs, self._clock.now())
             await self._silence_until(lambda: self._is_answered(last_word_at, ended_at), pump)  # noqa: B023
             self._desk.raise_if_missing()
         if self._crash is not None or (self.closed is not None and self.closed.code != NORMAL_CLOSE):
@@ -153,8 +153,10 @@ class SpokenConversation(LiveConversation):
             await self._send_frame(pump)
 
     async def _send_frame(self, pump: Pace) -> None:
-        """Send the next frame when it is due."""
+        """Send the next frame when it is due; after what was sent at once, once that has been heard at its pace."""
         await pump.next()
+        if not self._script.realtime and self._clock.now() < self._heard_until:
+            return
         microphone = self._microphone
         assert microphone is not None
         pcm = microphone.frame(whole=not self._script.realtime and microphone.is_speaking)
