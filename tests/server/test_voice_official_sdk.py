@@ -42,10 +42,10 @@ class FileInterface(AudioInterface):
             due = time.perf_counter()
             while not self._over.wait(max(0.0, due - time.perf_counter())):
                 with self._lock:
-                    chunk = bytes(self._to_say[:CHUNK]).ljust(CHUNK, b"\0")
-                    del self._to_say[:CHUNK]
-                input_callback(chunk)
-                due += CHUNK / 32000 / HURRY
+                    chunk = bytes(self._to_say).ljust(CHUNK, b"\0")
+                    self._to_say.clear()
+                input_callback(chunk)  # what is said in one piece: this thread may halt in the middle of a sentence
+                due += len(chunk) / 32000 / HURRY
 
         self._thread = threading.Thread(target=speak)
         self._thread.start()

@@ -12,6 +12,7 @@ import pytest
 import convai_lab
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import tool
+from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.clock import VirtualClock
 from convai_lab.errors import (
     ConversationClosedError,
@@ -33,6 +34,8 @@ from convai_lab.workspace.recordings import ConversationAudio
 from convai_lab.workspace.workspace import Workspace
 
 Script = Callable[..., None]
+PATIENT = TurnTaking(eagerness="patient")
+"""Whoever sends at the pace of speech is another thread, which may halt for a while in the middle of a sentence."""
 
 
 @pytest.fixture
@@ -71,13 +74,15 @@ def script(platform: StubPlatform) -> Callable[..., None]:
     return tell
 
 
-def test_a_file_is_said_answered_and_recorded(local: Workspace, script: Script, tmp_path: Path) -> None:
-    script("It ships tomorrow.")
-    local.agents.save(Agent(name="support", first_message="Hello {{name}}."))
+def test_a_file_is_said_answered_and_recorded(tmp_path: Path) -> None:
     path, out = tmp_path / "order.wav", tmp_path / "out.wav"
     write_wav(path, spoken("where is my order", 22050))
     told: list[Any] = []
-    conversation = local.talk("support", path, variables={"name": "Ada"}, out=out, on_event=told.append)
+    with stub_platform(["It ships tomorrow."], hurry=2) as platform:
+        local = platform.workspace
+        local.agents.save(Agent(name="support", first_message="Hello {{name}}.", turn=PATIENT))
+        conversation = local.talk("support", path, variables={"name": "Ada"}, out=out, on_event=told.append)
+        played = [words(as_sound(conversation.audio.turn(n))) for n in (0, 2)]
     assert [(turn.role, turn.text) for turn in conversation] == [
         ("agent", "Hello Ada."),
         ("user", "where is my order"),
@@ -90,7 +95,7 @@ def test_a_file_is_said_answered_and_recorded(local: Workspace, script: Script, 
     assert told[-1] == Ended("user")
     assert words(slice_recording(out, 0, 100, "user")) == "where is my order"
     assert words(slice_recording(out, 0, 100, "agent")) == "Hello Ada. It ships tomorrow."
-    assert [words(as_sound(conversation.audio.turn(n))) for n in (0, 2)] == ["Hello Ada.", "It ships tomorrow."]
+    assert played == ["Hello Ada.", "It ships tomorrow."]
 
 
 def as_sound(audio: ConversationAudio) -> Sound:
@@ -105,7 +110,7 @@ def test_several_sounds_are_said_each_after_the_answer_to_the_one_before(local: 
     script("One.", "Two.", "Three.")
     local.agents.save(Agent(name="support"))
     sounds = [spoken("first question"), wav_bytes(spoken("second question", 8000)), spoken("third question", 48000)]
-    conversation = local.talk("support", sounds)
+    conversation = local.talk("support", sounds, realtime=False)
     assert [turn.text for turn in conversation] == [
         "first question", "One.", "second question", "Two.", "third question", "Three.",
     ]  # fmt: skip
@@ -121,19 +126,19 @@ def test_a_tool_of_the_notebook_runs_during_the_call(local: Workspace, script: S
     script(call("order_status_by_voice", order_id="7"), "It has shipped.")
     local.agents.save(Agent(name="support", tools=(order_status_by_voice,)))
     told: list[Any] = []
-    conversation = local.talk("support", spoken("where is order seven"), on_event=told.append)
+    conversation = local.talk("support", spoken("where is order seven"), on_event=told.append, realtime=False)
     assert conversation.turns[-1].text == "It has shipped."
     assert ToolAnswered("order_status_by_voice", "7 has shipped") in told
 
 
-def test_talking_over_the_agent_cuts_it_short(local: Workspace, script: Script) -> None:
+def test_talking_over_the_agent_cuts_it_short() -> None:
     long = "This goes on and on because there is so much to say about every single thing you could ask."
-    script(long, "Sorry.")
-    local.agents.save(Agent(name="support"))
     gap = Sound(silence(2.5), 16000)
     barge_in = Sound(spoken("tell me").pcm + gap.pcm + spoken("stop please that is enough").pcm, 16000)
     told: list[Any] = []
-    conversation = local.talk("support", barge_in, on_event=told.append)
+    with stub_platform([long, "Sorry."], hurry=2) as platform:
+        platform.workspace.agents.save(Agent(name="support", turn=PATIENT))
+        conversation = platform.workspace.talk("support", barge_in, on_event=told.append)
     [cut] = [event for event in told if isinstance(event, AgentCutShort)]
     assert long.startswith(cut.heard)
     assert conversation.turns[1].text_heard == cut.heard
@@ -143,7 +148,7 @@ def test_talking_over_the_agent_cuts_it_short(local: Workspace, script: Script) 
 def test_a_call_that_the_agent_ends_is_over_without_an_error(local: Workspace, script: Script) -> None:
     script(call("end_call", reason="done", message="Goodbye."))
     local.agents.save(Agent(name="support", tools=("end_call",)))
-    conversation = local.talk("support", [spoken("goodbye"), spoken("nobody hears this")])
+    conversation = local.talk("support", [spoken("goodbye"), spoken("nobody hears this")], realtime=False)
     assert conversation.end_reason == "end_call"
     assert [turn.text for turn in conversation] == ["goodbye", "Goodbye."]
 
@@ -162,7 +167,7 @@ def test_a_sound_can_be_sent_at_once(local: Workspace) -> None:
 
 async def test_the_twin_is_awaited(local: Workspace) -> None:
     await local.agents.asave(Agent(name="support"))
-    conversation = await local.atalk("support", spoken("hello"))
+    conversation = await local.atalk("support", spoken("hello"), realtime=False)
     assert conversation.turns[-1].text == "All right."
 
 
@@ -170,7 +175,7 @@ def test_what_was_said_before_a_failure_comes_with_the_error(local: Workspace, s
     script(ProviderStreamError("it broke", provider="fake", model="m"))
     local.agents.save(Agent(name="support"))
     with pytest.raises(ConversationClosedError, match="it broke") as failed:
-        local.talk("support", spoken("where is my order"))
+        local.talk("support", spoken("where is my order"), realtime=False)
     partial = partial_conversation(failed.value)
     assert partial is not None
     assert (partial.status, partial.turns[0].text) == ("failed", "where is my order")
@@ -223,7 +228,7 @@ def test_the_end_of_speech_is_found_by_its_level() -> None:
 
 def test_a_recording_is_shown_saved_and_cut(local: Workspace, tmp_path: Path) -> None:
     local.agents.save(Agent(name="support"))
-    conversation = local.talk("support", spoken("hello"))
+    conversation = local.talk("support", spoken("hello"), realtime=False)
     audio = local.conversations.audio(conversation.id)
     assert audio.secs is not None
     assert audio.secs > 2
