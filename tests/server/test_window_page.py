@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.websockets import WebSocket
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
@@ -353,9 +354,15 @@ async def test_a_page_that_takes_nothing_ends_the_session_and_fills_no_memory(
     platform: StubPlatform, opened: Callable[..., Window], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("convai_lab.server.window_share.MAX_LETTERS", 3)
+    send = WebSocket.send_text
+
+    async def stuck(line: WebSocket, text: str) -> None:
+        await (asyncio.Event().wait() if line.url.path == "/window/socket" else send(line, text))
+
     window = await asyncio.to_thread(opened)
     async with socket(platform) as page:
         await entered(platform, window, page)
+        monkeypatch.setattr(WebSocket, "send_text", stuck)
         for number in range(200):
             window.session.post({"type": "live_printed", "name": "tool", "text": f"{number}\n"})
         await asyncio.to_thread(window.session.wait, 20)
