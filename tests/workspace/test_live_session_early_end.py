@@ -45,6 +45,13 @@ def test_what_was_said_before_it_stood_is_recorded(
     assert (session.end_reason, record.status) == ("you ended the session", "done")
 
 
+def test_a_session_that_is_ended_before_it_stands_never_begins(new_session: Callable[[], LiveSession]) -> None:
+    session = new_session()
+    session.end()
+    assert session.wait(10).turns == ()
+    assert (session.state, session.end_reason) == ("ended", "you ended the session")
+
+
 def test_where_nothing_was_said_nobody_waits_for_the_connection(
     new_session: Callable[[], LiveSession], monkeypatch: pytest.MonkeyPatch
 ) -> None:
