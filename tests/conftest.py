@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from convai_lab import settings
@@ -13,6 +14,11 @@ from convai_lab.agents import tools
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background of a shell: Ctrl-C is tested too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# the same examples on every machine, and none of them against the clock of a busy one
+UNHURRIED = {"deadline": None, "suppress_health_check": [hypothesis.HealthCheck.too_slow], "database": None}
+hypothesis.settings.register_profile("lab", derandomize=True, print_blob=True, **UNHURRIED)
+hypothesis.settings.load_profile("lab")
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 import convai_lab
@@ -187,3 +188,8 @@ def test_importing_is_light(code: str) -> None:
     check = f"import sys; before = set(); {code}; print([m for m in {HEAVY!r} if m in set(sys.modules) - before])"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def test_what_holds_of_all_values_holds_however_slow_the_machine() -> None:
+    assert hypothesis.settings().deadline is None
+    assert hypothesis.settings().derandomize, "a run that fails can be run again"
