@@ -9,6 +9,7 @@ import anywidget
 import traitlets
 from ipywidgets import widget_serialization
 
+from convai_lab.conversations.session_view import TYPE_ON
 from convai_lab.notebook import panel_words
 from convai_lab.notebook.panel_media import FOLDER, PanelMedia, close_widget
 from convai_lab.workspace.live_events import MediaKind
@@ -45,7 +46,7 @@ class MicrophoneTest(anywidget.AnyWidget):
     def _page_told(self, event: str, content: Mapping[str, Any]) -> None:
         if event == "problem":
             told = panel_words.problem(str(content.get("code")), str(content.get("detail") or ""))
-            self.problem = {**told, "instead": told["instead"].removesuffix(panel_words.TYPE_ON).strip()}
+            self.problem = {**told, "instead": told["instead"].removesuffix(TYPE_ON).strip()}
 
 
 def show_microphone_test() -> MicrophoneTest:

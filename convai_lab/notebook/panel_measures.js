@@ -16,7 +16,7 @@ const ONSET = 0.01;
 const PAUSE_TICKS = 15; // what is loud after so long a quiet begins
 const ECHOES_FIRST = 3; // of messages: by then the platform's clock is known well enough
 
-export const METER_EVERY_MS = 80;
+const METER_EVERY_MS = 80;
 const TEST_MS = 4000;
 const HEARD_LEVEL = 0.4; // -36 dBFS: a voice at arm's length, not a fan
 const HEARD_TIMES = 4;
@@ -47,6 +47,48 @@ export class Meter {
 
   close() {
     this.source.disconnect(this.analyser);
+  }
+}
+
+/** What a browser calls the ways in which it gives no microphone, and what we do. */
+export const MICROPHONE_ERRORS = {
+  NotAllowedError: "refused",
+  SecurityError: "refused",
+  NotFoundError: "no_device",
+  OverconstrainedError: "no_device",
+  NotReadableError: "device_busy",
+  AbortError: "device_busy",
+};
+
+/** The meters of both sides; `show` is called again and again from the first one on. */
+export class Meters {
+  constructor(isMuted, show) {
+    Object.assign(this, { isMuted, show, sides: {} });
+  }
+
+  follow(side, context, source) {
+    this.forget(side);
+    try {
+      this.sides[side] = new Meter(context, source);
+    } catch {
+      // no meter is no reason to be silent
+    }
+    this.timer ??= setInterval(this.show, METER_EVERY_MS);
+  }
+
+  level(side) {
+    return side === "user" && this.isMuted() ? 0 : (this.sides[side]?.read() ?? 0);
+  }
+
+  forget(side) {
+    this.sides[side]?.close();
+    delete this.sides[side];
+  }
+
+  close() {
+    clearInterval(this.timer);
+    this.timer = null;
+    Object.keys(this.sides).forEach((side) => this.forget(side));
   }
 }
 

@@ -12,7 +12,7 @@ class SoundLine {
   constructor(model) {
     this.model = model;
     this.microphone = new Microphone(model);
-    this.meters = {};
+    this.meters = new Meters(() => this.microphone.isMuted, () => this.measure());
     this.made = [];
     this.send = (content, buffers) => model.send(content, undefined, buffers);
     this.orders = {
@@ -140,7 +140,7 @@ class SoundLine {
   /** Let the agent's sound on this path give way to the user. */
   hushes(path) {
     this.hush?.close();
-    this.hush = new Hush((side) => this.level(side), (volume) => path.setVolume(volume));
+    this.hush = new Hush((side) => this.meters.level(side), (volume) => path.setVolume(volume));
   }
 
   use(kind) {
@@ -184,28 +184,18 @@ class SoundLine {
   }
 
   meter(side, source) {
-    this.meters[side]?.close();
-    try {
-      this.meters[side] = new Meter(this.context, source);
-    } catch {
-      delete this.meters[side]; // no meter is no reason to be silent
-    }
-    this.metering ??= setInterval(() => this.measure(), METER_EVERY_MS);
+    this.meters.follow(side, this.context, source);
     this.timing ??= new Timing(this);
   }
 
-  level(side) {
-    return side === "user" && this.microphone.isMuted ? 0 : (this.meters[side]?.read() ?? 0);
-  }
-
   measure() {
-    this.set("levels", { user: this.level("user"), agent: this.level("agent") });
+    this.set("levels", { user: this.meters.level("user"), agent: this.meters.level("agent") });
   }
 
   // What `Timing` asks and tells
 
   agentMeter() {
-    return this.meters.agent;
+    return this.meters.sides.agent;
   }
 
   async ways(way) {
@@ -244,16 +234,14 @@ class SoundLine {
 
   close() {
     this.isClosed = true;
-    clearInterval(this.metering);
     this.timing?.close();
-    this.metering = this.timing = null;
+    this.timing = null;
     this.hangUp();
     this.hush?.close();
     this.hush = null;
     this.channel?.close();
     this.microphone.close();
-    Object.values(this.meters).forEach((meter) => meter.close());
-    this.meters = {};
+    this.meters.close();
     if (this.context?.state !== "closed") this.context?.close();
     this.context = this.channel = null;
     this.set("line", { phase: "closed", kind: "" });

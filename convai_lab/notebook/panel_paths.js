@@ -7,15 +7,6 @@ const FRAME_MS = 60;
 const BUFFER_TARGET_MS = 20;
 const PACKET_MS = 20; // a word's end waits until its packet is full, half of that on average
 
-const PROBLEMS = {
-  NotAllowedError: "refused",
-  SecurityError: "refused",
-  NotFoundError: "no_device",
-  OverconstrainedError: "no_device",
-  NotReadableError: "device_busy",
-  AbortError: "device_busy",
-};
-
 const GONE = ["restarting", "autorestarting", "dead", "terminating"];
 
 /** Call `react` once the kernel is restarted or gone; returns what ends that. Front ends that do not tell stay silent. */
@@ -50,7 +41,7 @@ class Microphone {
       this.stream = await (this.hasExtension ? camera.captureStream() : this.capture());
     } catch (error) {
       if (camera) camera.cameraStream = null; // it remembers a refusal for ever
-      throw new Problem(PROBLEMS[error.name] ?? "microphone", `${error.name}: ${error.message}`);
+      throw new Problem(MICROPHONE_ERRORS[error.name] ?? "microphone", `${error.name}: ${error.message}`);
     }
     this.mute(this.isMuted);
     return this.stream;

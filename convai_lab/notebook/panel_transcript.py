@@ -12,9 +12,9 @@ from typing import Any
 from markupsafe import Markup
 
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.session_view import Trouble
 from convai_lab.conversations.transcript import transcript_html, transcript_text
 from convai_lab.notebook.display import Picture
-from convai_lab.notebook.panel_words import Trouble
 
 _SUMMARY = "cursor:pointer;font-size:85%;color:var(--jp-ui-font-color2,#767676)"
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.session_view import with_printed
 from convai_lab.conversations.turn_view import newest_turns
 from convai_lab.errors import ConvaiLabError
 from convai_lab.notebook import panel_words
@@ -26,7 +27,6 @@ from convai_lab.workspace.live_session import LiveSession
 PANEL_APPEARS_WITHIN_SECS = 20.0
 VIEW = "application/vnd.jupyter.widget-view+json"
 MAX_TEXT_CHARS = 20_000
-PRINTED_CHARS = 4_000
 
 
 class SessionPanel(anywidget.AnyWidget):
@@ -131,15 +131,9 @@ class SessionPanel(anywidget.AnyWidget):
                 if reason:
                     self.problem = panel_words.problem("no_webrtc", reason)
             case live_events.ToolPrinted(name=name, text=text):
-                self._show_printed(name, text)
+                self.printed = with_printed(self.printed, name, text)
             case live_events.Refused(message=message):
                 self.problem = panel_words.problem("platform", message)
-
-    def _show_printed(self, name: str, text: str) -> None:
-        """Add what a tool printed; it comes in pieces, and each line begins with the tool's name."""
-        is_new_line = not self.printed or self.printed.endswith("\n")
-        named = text.replace("\n", f"\n{name}: ", max(0, text.count("\n") - text.endswith("\n")))
-        self.printed = (self.printed + (f"{name}: " if is_new_line else "") + named)[-PRINTED_CHARS:]
 
     def _sound_goes(self, kind: str, *, is_connected: bool) -> None:
         if is_connected:

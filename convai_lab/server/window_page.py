@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ HEADERS = {
     "x-content-type-options": "nosniff",
     "x-frame-options": "DENY",
 }
+AnswerTo = Callable[[Platform, WindowLinks, Any], Awaitable[Response]]
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'{}; media-src 'self' blob:; "
     "img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -71,30 +72,12 @@ async def page_file(request: Request) -> Response:
 
 async def open_page(request: Request) -> Response:
     """POST /window/open: exchange a link's token, once, for the page's own."""
-    platform: Platform = request.app.state.platform
-    links: WindowLinks = request.app.state.window_links
-    try:
-        check_own_page(request.headers)
-        platform.rates.visit()
-        token = links.exchange(_token_in(await read_body(request, MAX_BODY_BYTES)))
-    except Refusal as refusal:
-        return refusal_answer(refusal.status, refusal.word, refusal.message, {**HEADERS, **refusal.headers})
-    return json_answer({"token": token}, headers=HEADERS)
+    return await _for_own_page(request, _exchange)
 
 
 async def window_recording(request: Request) -> Response:
     """POST /window/recording: what was said in a session that is over, for its own page, which shows its token."""
-    platform: Platform = request.app.state.platform
-    links: WindowLinks = request.app.state.window_links
-    try:
-        check_own_page(request.headers)
-        platform.rates.visit()
-        conversation_id = links.recorded(_token_in(await read_body(request, MAX_BODY_BYTES)))
-        answer = await asyncio.to_thread(recording_of, platform, conversation_id)
-    except Refusal as refusal:
-        return refusal_answer(refusal.status, refusal.word, refusal.message, {**HEADERS, **refusal.headers})
-    answer.headers.update(HEADERS)
-    return answer
+    return await _for_own_page(request, _recording)
 
 
 async def window_socket(websocket: WebSocket) -> None:
@@ -128,6 +111,28 @@ def check_own_page(headers: Headers) -> None:
     if len(origins) == 1 and origins[0].lower() in (f"http://{host}", f"https://{host}"):
         return
     raise Refusal(403, "forbidden_origin", "only the page of this platform may do this")
+
+
+async def _for_own_page(request: Request, answer_to: AnswerTo) -> Response:
+    """Answer our own page, which shows a token in the body; refuse everybody else in words."""
+    platform: Platform = request.app.state.platform
+    try:
+        check_own_page(request.headers)
+        platform.rates.visit()
+        token = _token_in(await read_body(request, MAX_BODY_BYTES))
+        answer = await answer_to(platform, request.app.state.window_links, token)
+    except Refusal as refusal:
+        return refusal_answer(refusal.status, refusal.word, refusal.message, {**HEADERS, **refusal.headers})
+    answer.headers.update(HEADERS)
+    return answer
+
+
+async def _exchange(_: Platform, links: WindowLinks, token: Any) -> Response:
+    return json_answer({"token": links.exchange(token)})
+
+
+async def _recording(platform: Platform, links: WindowLinks, token: Any) -> Response:
+    return await asyncio.to_thread(recording_of, platform, links.recorded(token))
 
 
 def _token_in(raw: bytes) -> Any:

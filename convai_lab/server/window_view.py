@@ -9,27 +9,27 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from convai_lab.clock import Clock
+from convai_lab.conversations import session_view
 from convai_lab.conversations import transcript_words as words
 from convai_lab.conversations.conversation import Conversation
+from convai_lab.conversations.session_view import NAME_CHARS, STATES, Trouble
 from convai_lab.conversations.turn_view import as_code, as_test, newest_turns, text_view
 from convai_lab.conversations.wire_format import turn_from_wire
 from convai_lab.server.socket_events import Event
 
-PRINTED_CHARS = 4_000
-NAME_CHARS = 300
-STATES = {
-    "ready": "Ready: press “Start talking”, or just type",
-    "connecting": "Connecting",
-    "listening": "Listening to you",
-    "thinking": "Thinking",
-    "speaking": "The agent is speaking",
-}
-NOT_KNOWN = "not known yet"
 SOUND = {
     "comm": "through this page's websocket",
-    "push_to_talk": "push to talk, one clip at a time",
-    "text": "typing only",
+    "push_to_talk": session_view.PUSH_TO_TALK,
+    "text": session_view.TYPING,
 }
+PROBLEMS: Mapping[str, Trouble] = {
+    **session_view.PAGE_TROUBLES,
+    "insecure": session_view.insecure("Reach the platform under localhost (an SSH tunnel will do), with a new link."),
+    "too_long": Trouble(
+        "The clip is too long: nothing of it was sent.", "Speak shorter, or type: the session goes on."
+    ),
+}
+"""What may go wrong in the page itself, which is told the words for it."""
 GOES_ON = "The session goes on."
 OWNER_LEFT = "the notebook or program that made this link ended it, or is gone"
 
@@ -57,13 +57,14 @@ class WindowView:
         self._began_at: float | None = None
         self._is_over = False
         self.shown: dict[str, Any] = {
-            "agent": words.clean(name if version is None else f"{name}@{version}"),
+            "agent": session_view.agent_label(name, version),
             "status": _status("ready"),
             "facts": [],
             "turns": [],
             "partial": "",
             "printed": "",
             "problem": {},
+            "problems": {code: trouble._asdict() for code, trouble in PROBLEMS.items()},
             "finished": {},
             "elapsed": {"secs": 0, "running": False},
         }
@@ -94,12 +95,11 @@ class WindowView:
             return {}
         self._is_over = True
         secs = 0.0 if self._began_at is None else self._clock.now() - self._began_at
-        said = "Ended by you" if by_page else f"Ended: {words.clean(reason)}" if reason else "Ended"
         record = self._conversation = self._conversation.with_changes(status="done")
         finished: dict[str, Any] = {"id": record.id, "code": as_code(record), "test": as_test(record)}
         finished |= {"has_audio": bool(recording), "recording": recording}
         return self._change(
-            status={"state": "ended", "words": said},
+            status={"state": "ended", "words": session_view.ended(reason, by_user=by_page)},
             elapsed={"secs": secs, "running": False},
             partial="",
             finished=finished if record.turns else {},
@@ -159,10 +159,7 @@ class WindowView:
 
     def _printed(self, event: Event) -> dict[str, Any]:
         name, text = words.clean(str(event.get("name") or ""))[:NAME_CHARS], words.clean(str(event.get("text") or ""))
-        printed = str(self.shown["printed"])
-        starts_line = not printed or printed.endswith("\n")
-        named = text.replace("\n", f"\n{name}: ", max(0, text.count("\n") - text.endswith("\n")))
-        return {"printed": (printed + (f"{name}: " if starts_line else "") + named)[-PRINTED_CHARS:]}
+        return {"printed": session_view.with_printed(str(self.shown["printed"]), name, text)}
 
     def _refused(self, event: Event) -> dict[str, Any]:
         return {"problem": _problem(str(event.get("message") or ""), GOES_ON)}
@@ -171,18 +168,11 @@ class WindowView:
         return {"problem": _problem(str(_inner(event, "error_event").get("message") or ""), "")}
 
     def _facts(self) -> dict[str, Any]:
-        record = self._conversation
-        is_answered = any(turn.role == "user" for turn in record.turns)
-        names = {part: words.clean(str(self._engines.get(part) or ""))[:NAME_CHARS] for part in ("llm", "asr", "tts")}
-        facts = [
-            ["platform", words.clean(self._platform)],
-            ["model", names["llm"] or NOT_KNOWN],
-            ["hears with", names["asr"] or NOT_KNOWN],
-            ["speaks with", names["tts"] or NOT_KNOWN],
-            ["sound", SOUND.get(self._kind, "not chosen yet")],
-            ["cost", words.cost(record).removeprefix("cost ") if is_answered else "none yet"],
-        ]
-        return {"facts": facts}
+        names = {part: str(self._engines.get(part) or "") for part in ("llm", "asr", "tts")}
+        sound = SOUND.get(self._kind, session_view.NOT_CHOSEN)
+        return {
+            "facts": session_view.facts(platform=self._platform, sound=sound, conversation=self._conversation, **names)
+        }
 
 
 _READERS: Mapping[str, Callable[[WindowView, Event], dict[str, Any]]] = {

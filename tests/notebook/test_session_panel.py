@@ -304,6 +304,12 @@ def test_the_end_shows_why_what_to_copy_and_gives_everything_back(
     assert len(widgets_alive._instances) < before
 
 
+@pytest.mark.parametrize("reason", ["user", "you ended the session"])
+def test_who_ends_the_session_is_told_so(panel: SessionPanel, session: Any, reason: str) -> None:
+    session.happens(live_events.StateChanged("ended", reason), state="ended")
+    assert panel.status["words"] == "Ended by you"
+
+
 def test_the_end_says_what_of_the_sound_cannot_be_heard(panel: SessionPanel, session: Any) -> None:
     lacks = "its recording stops before its end, because the disk took no more"
     session.conversation = session.conversation.with_changes(has_audio=True, audio_problem=lacks)

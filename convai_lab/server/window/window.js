@@ -107,7 +107,7 @@ class Page {
     this.media = new Model({ line: { phase: "ready", kind: "" }, levels: { user: 0, agent: 0 }, devices: [], test: {} });
     const parts = { media: this.media };
     this.model = new Model({ ...values, media: "media", alone: true, kinds: KINDS }, (message) => this.obey(message), parts);
-    this.sound = new Sound(this.media, (message) => this.send(message), (problem) => this.model.set("problem", problem));
+    this.sound = new Sound(this.media, (message) => this.send(message), (error) => this.explain(error));
     document.title = `Talk with ${values.agent}`;
     const place = document.getElementById("window");
     place.replaceChildren();
@@ -134,6 +134,13 @@ class Page {
     if (!answer?.ok) return this.model.set("problem", NO_RECORDING);
     const mime = answer.headers.get("content-type");
     return this.model.trigger("msg:custom", { do: "play", mime }, [await answer.arrayBuffer()]);
+  }
+
+  /** Say what went wrong in this page, in the platform's words. */
+  explain(error) {
+    const problems = this.model.get("problems");
+    const code = error.code in problems ? error.code : "page";
+    this.model.set("problem", { code, ...problems[code] });
   }
 
   async say(text) {

@@ -1,48 +1,16 @@
 // The sound of the page: the microphone at 16 kHz to the socket, the agent's speech from it, and how loud both are.
 
-import { hearsAVoice, Hush, Meter, METER_EVERY_MS, outputMs, Timing } from "./panel_measures.js";
+import { hearsAVoice, Hush, Meters, MICROPHONE_ERRORS, outputMs, Timing } from "./panel_measures.js";
 
 const FRAME_MS = 20; // of `window_worklet.js`: a word's end waits until its frame is full, half of that on average
 const MAX_CLIP_BYTES = 8 * 1024 * 1024;
 const CONSTRAINTS = { echoCancellation: true, noiseSuppression: true, autoGainControl: true };
-const GOES_ON = "The session goes on: type below.";
-
-const PROBLEMS = {
-  refused: [
-    "The browser did not let this page use the microphone.",
-    `Allow it at the microphone sign in the address bar, then try again. ${GOES_ON}`,
-  ],
-  no_device: ["There is no microphone.", `Plug one in, then try again. ${GOES_ON}`],
-  device_busy: ["Another program holds the microphone.", `Close it there, then try again. ${GOES_ON}`],
-  microphone: ["The microphone could not be opened.", `Try again. ${GOES_ON}`],
-  insecure: [
-    "Browsers give the microphone only to pages opened with https:// or from localhost.",
-    `Reach the platform under localhost (an SSH tunnel will do), with a new link. ${GOES_ON}`,
-  ],
-  too_long: ["The clip is too long: nothing of it was sent.", "Speak shorter, or type: the session goes on."],
-  page: ["Something went wrong with the sound in this page.", `Try again. ${GOES_ON}`],
-};
-const CODES = {
-  NotAllowedError: "refused",
-  SecurityError: "refused",
-  NotFoundError: "no_device",
-  OverconstrainedError: "no_device",
-  NotReadableError: "device_busy",
-  AbortError: "device_busy",
-};
 
 class SoundProblem extends Error {
   constructor(code, detail = "") {
     super(detail || code);
     this.code = code;
   }
-}
-
-/** Say what happened, and what to do. */
-export function describe(error) {
-  const code = error.code in PROBLEMS ? error.code : "page";
-  const [what, instead] = PROBLEMS[code];
-  return { code, what, instead };
 }
 
 function base64(buffer) {
@@ -59,7 +27,8 @@ function fromBase64(text) {
 /** The panel's `media`: it obeys the panel's orders, and `send`s what the socket is to carry. */
 export class Sound {
   constructor(media, send, fail) {
-    Object.assign(this, { media, send, fail, flushed: -1, isMuted: false, isOver: false, meters: {} });
+    Object.assign(this, { media, send, fail, flushed: -1, isMuted: false, isOver: false });
+    this.meters = new Meters(() => this.isMuted, () => this.measure());
     this.orders = {
       start: ({ kind }) => this.start(kind),
       mute: ({ on }) => this.mute(on),
@@ -75,7 +44,7 @@ export class Sound {
       await this.orders[order.do]?.(order);
     } catch (error) {
       this.media.set("line", { phase: "failed", kind: "" });
-      this.fail(describe(error));
+      this.fail(error);
     }
   }
 
@@ -118,8 +87,8 @@ export class Sound {
     this.player = new AudioWorkletNode(this.context, "convai-player", { outputChannelCount: [1] });
     this.volume = new GainNode(this.context);
     this.player.connect(this.volume).connect(this.context.destination);
-    this.meter("agent", this.player);
-    this.hush = new Hush((side) => this.level(side), (volume) => (this.volume.gain.value = volume));
+    this.meters.follow("agent", this.context, this.player);
+    this.hush = new Hush((side) => this.meters.level(side), (volume) => (this.volume.gain.value = volume));
     this.timing = new Timing(this);
   }
 
@@ -130,12 +99,12 @@ export class Sound {
     try {
       this.stream = await navigator.mediaDevices.getUserMedia({ audio, video: false });
     } catch (error) {
-      throw new SoundProblem(CODES[error.name] ?? "microphone", `${error.name}: ${error.message}`);
+      throw new SoundProblem(MICROPHONE_ERRORS[error.name] ?? "microphone", `${error.name}: ${error.message}`);
     }
     if (this.isOver) return this.closeMicrophone();
     this.mute(this.isMuted);
     this.source = this.context.createMediaStreamSource(this.stream);
-    this.meter("user", this.source);
+    this.meters.follow("user", this.context, this.source);
     const found = (await navigator.mediaDevices.enumerateDevices()).filter((device) => device.kind === "audioinput");
     this.media.set("devices", found.map(({ deviceId: id, label }, i) => ({ id, label: label || `microphone ${i + 1}` })));
   }
@@ -175,7 +144,7 @@ export class Sound {
   clip(on) {
     if (on) {
       this.clips = new MediaRecorder(this.stream);
-      this.clips.addEventListener("dataavailable", ({ data }) => this.sendClip(data).catch((error) => this.fail(describe(error))));
+      this.clips.addEventListener("dataavailable", ({ data }) => this.sendClip(data).catch((error) => this.fail(error)));
       this.clips.start();
     } else if (this.clips?.state === "recording") this.clips.stop();
     this.media.set("line", { ...this.media.get("line"), recording: on });
@@ -197,24 +166,14 @@ export class Sound {
     this.player?.port.postMessage("flush");
   }
 
-  meter(side, source) {
-    this.meters[side]?.close();
-    this.meters[side] = new Meter(this.context, source);
-    this.metering ??= setInterval(() => this.measure(), METER_EVERY_MS);
-  }
-
   measure() {
-    this.media.set("levels", { user: this.level("user"), agent: this.level("agent") });
-  }
-
-  level(side) {
-    return side === "user" && this.isMuted ? 0 : (this.meters[side]?.read() ?? 0);
+    this.media.set("levels", { user: this.meters.level("user"), agent: this.meters.level("agent") });
   }
 
   // What `Timing` asks and tells
 
   agentMeter() {
-    return this.meters.agent;
+    return this.meters.sides.agent;
   }
 
   ways(way) {
@@ -239,18 +198,19 @@ export class Sound {
   }
 
   closeMicrophone() {
+    this.meters.forget("user"); // first: it cannot let go of a source that has let go of everything
     if (this.recorder) this.recorder.port.onmessage = null;
     this.source?.disconnect();
     this.stream?.getTracks().forEach((track) => track.stop());
-    this.meters.user = this.recorder = this.source = this.stream = this.clips = null;
+    this.recorder = this.source = this.stream = this.clips = null;
   }
 
   close() {
     this.isOver = true;
-    clearInterval(this.metering);
     this.timing?.close();
     this.hush?.close();
     this.closeMicrophone();
+    this.meters.close();
     this.context?.close().catch(() => {});
     this.media.set("levels", { user: 0, agent: 0 });
     this.media.set("line", { phase: "closed", kind: "" });
