@@ -9,6 +9,8 @@ const KINDS = {
   text: "typing only",
 };
 const VIEW = "application/vnd.jupyter.widget-view+json";
+const STATE = "application/vnd.jupyter.widget-state+json";
+const STAND_IN = "convai-stand-in";
 const LOST = "Ended: the kernel was restarted or is gone; what was said is kept. Run the cell again to start anew.";
 const HINT = "Use headphones: then the agent never hears itself.";
 
@@ -58,17 +60,43 @@ function toolView(tool) {
   return make("details", { class: "convai-tool" }, summary, ...given, ...result);
 }
 
+/** Call `see` with each output of the notebook that is the view of a widget: its id, its cell and its place there. */
+function eachView(notebook, see) {
+  for (const { sharedModel: cell } of notebook?.cells ?? []) {
+    (cell?.getOutputs?.() ?? []).forEach((output, i) => output.data?.[VIEW] && see(output.data[VIEW].model_id, cell, i, output));
+  }
+}
+
 /** Take the panel out of the notebook that will be saved, not out of sight: opened again, it could only say that its
  *  widget is not there, for ever, above the transcript that stays. */
 function leaveNotebook(model) {
-  for (const { sharedModel: cell } of model.widget_manager.context?.model?.cells ?? []) {
-    (cell?.getOutputs?.() ?? []).forEach((output, i) => {
-      const view = output.data?.[VIEW];
-      if (!view || view.model_id !== model.get("view_id")) return;
-      const closed = { ...view, model_id: "" }; // as ipywidgets writes of a view that was closed: nothing is shown
-      cell.updateOutputs(i, i + 1, [{ ...output, data: { ...output.data, [VIEW]: closed } }], "silent-change");
-    });
+  const nothing = { "text/html": "", "text/plain": "" };
+  eachView(model.widget_manager.context?.model, (id, cell, i, output) => {
+    if (id === model.get("view_id")) cell.updateOutputs(i, i + 1, [{ ...output, data: nothing }], "silent-change");
+  });
+  standIn(model, false);
+}
+
+const goneLine = (model) => `The voice panel of ${model.get("agent")} shows only while its kernel runs; what was said is below.`;
+
+/** Let a line stand in for the panel in a notebook that is saved now and opened again without this kernel: JupyterLab
+ *  takes the widgets that no kernel has from the notebook. Lines for panels that were taken away go. */
+function standIn(model, isHere) {
+  const notebook = model.widget_manager.context?.model;
+  if (typeof notebook?.setMetadata !== "function") return;
+  const { [STATE]: kept = { version_major: 2, version_minor: 0 }, ...rest } = notebook.getMetadata("widgets") ?? {};
+  const shown = new Set();
+  eachView(notebook, (id) => shown.add(id));
+  const own = model.get("view_id");
+  const isOurs = ([id, { state }]) => state?._dom_classes?.includes?.(STAND_IN) && (id === own || !shown.has(id));
+  const state = Object.fromEntries(Object.entries(kept.state ?? {}).filter((entry) => !isOurs(entry)));
+  if (isHere) {
+    const line = { value: make("small", {}, goneLine(model)).outerHTML, _dom_classes: [STAND_IN] };
+    state[own] = { model_name: "HTMLModel", model_module: "@jupyter-widgets/controls", model_module_version: "2.0.0", state: line };
   }
+  const widgets = Object.keys(state).length ? { ...rest, [STATE]: { ...kept, state } } : rest;
+  if (Object.keys(widgets).length) notebook.setMetadata("widgets", widgets);
+  else notebook.deleteMetadata("widgets");
 }
 
 class PanelView {
@@ -192,7 +220,8 @@ class PanelView {
     this.updateFinished();
     this.updateSound();
     this.tick();
-    if (this.isEnded) leaveNotebook(this.model);
+    if (this.isEnded && !this.hasLeft) leaveNotebook(this.model);
+    this.hasLeft = this.isEnded;
   }
 
   /** Only what changed is made anew, so that opened tools stay open. */
@@ -356,8 +385,11 @@ class PanelView {
 
 export default {
   async render({ model, el }) {
+    const own = await model.widget_manager.get_model(model.get("view_id") ?? "").catch(() => null);
+    if (own?.comm_live === false) return el.append(make("small", {}, goneLine(model))); // saved with all its state
     const media = await model.widget_manager.get_model(model.get("media").replace("IPY_MODEL_", ""));
     const view = new PanelView(model, el, media);
+    if (!view.isEnded) standIn(model, true);
     model.send({ do: "shown" });
     return () => view.close();
   },

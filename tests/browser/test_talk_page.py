@@ -64,3 +64,26 @@ def test_the_microphone_test_hears_a_voice_and_tells_silence_and_a_refusal(open_
     page.get_by_role("button", name="Test again").click()
     page.get_by_text("did not let this page use the microphone").wait_for(timeout=PATIENCE_MS)
     assert notebook.problems == []
+
+
+def test_a_notebook_saved_in_mid_session_and_opened_without_its_kernel_shows_the_words_and_no_dead_panel(
+    open_notebook: Any, lab: Any
+) -> None:
+    notebook = open_notebook([SETUP, AGENT, "%talk support"], permissions=("microphone",))
+    for cell in range(3):
+        notebook.run(cell)
+    panel = notebook.page.locator(".convai-panel")
+    panel.get_by_label("Type to the agent").fill("<b id=bold>hello</b>")
+    panel.get_by_role("button", name="Send").click()
+    notebook.page.get_by_text("Transcript so far (3 turns)").wait_for(timeout=PATIENCE_MS)
+    notebook.page.evaluate("jupyterapp.commands.execute('docmanager:save')")
+    again = open_notebook(lab.folder / notebook.page.evaluate("jupyterapp.shell.currentWidget.context.path"))
+    again.page.get_by_text("shows only while its kernel runs").wait_for(timeout=PATIENCE_MS)
+    assert "widget" not in again.text(2), "neither that it loads nor that it is not found"
+    again.page.get_by_text("Transcript so far (3 turns)").click()
+    assert "<b id=bold>hello</b>" in again.text(2)
+    assert again.page.locator(".convai-panel").count() == 0
+    panel.get_by_role("button", name="End", exact=True).click()
+    panel.get_by_text("Ended by you").wait_for(timeout=PATIENCE_MS)
+    saved = notebook.page.evaluate("jupyterapp.shell.currentWidget.content.model.toJSON()")
+    assert "widgets" not in saved["metadata"], "nothing stands in for a panel that is over"
