@@ -20,6 +20,8 @@ LOCK_FOLDER = "processes"
 PARENT_POLL_SECS = 0.2
 GRACE_SECS = 1.3
 """How long a process whose parent is gone may take to end cleanly; the promise is two seconds in all."""
+LOOK_SECS = 0.1
+"""It is counted in such steps: a machine that was suspended meanwhile cuts nothing off."""
 
 
 class OwnerLock:
@@ -91,10 +93,11 @@ def when_parent_ends(parent_pid: int, stop: Callable[[], None]) -> None:
 
 
 def end_at_the_latest(secs: float = GRACE_SECS) -> None:
-    """End this process in `secs` seconds, whatever hangs by then."""
+    """End this process in `secs` seconds, whatever hangs by then; a time in which it stood still is none of them."""
 
     def wait() -> None:
-        time.sleep(secs)
+        for _ in range(round(secs / LOOK_SECS)):
+            time.sleep(LOOK_SECS)
         os._exit(1)
 
     threading.Thread(target=wait, name="convai-deadline", daemon=True).start()

@@ -11,11 +11,11 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -29,6 +29,7 @@ from convai_lab.clock import SystemClock
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.store import ConversationStore
 from convai_lab.errors import InvalidValueError, PlatformProcessError
+from convai_lab.server import lifetime
 from convai_lab.server.lifetime import OwnerLock
 from convai_lab.server.ports import ports_in
 from convai_lab.server.run import Options, PlatformServer, log_to_stderr, serve
@@ -36,6 +37,7 @@ from convai_lab.settings import Secret
 from convai_lab.storage import open_database
 
 TEXT = {"conversation": {"text_only": True}}
+LOOK_SECS = 0.02
 SERVER = [sys.executable, "-P", "-m", "convai_lab.server"]
 PARENT = """
 import os, subprocess, sys, time
@@ -71,12 +73,13 @@ def is_gone(pid: int) -> bool:
 
 
 def secs_until(is_true: Callable[[], bool], limit: float = 10.0) -> float:
-    """Look again and again until something is true, and return how long that took."""
-    started, pause = time.monotonic(), threading.Event()
+    """Look again and again until something is true, and return how long that took, without what nothing ran in."""
+    looks, pause = 0, threading.Event()
     while not is_true():
-        assert time.monotonic() - started < limit, "it never came true"
-        pause.wait(0.02)
-    return time.monotonic() - started
+        assert looks * LOOK_SECS < limit, "it never came true"
+        pause.wait(LOOK_SECS)
+        looks += 1
+    return looks * LOOK_SECS
 
 
 def ask(url: str, path: str = "/v1/local/status", key: str | None = None) -> Any:
@@ -157,6 +160,16 @@ def test_it_is_gone_two_seconds_after_its_parent_was_killed(sibling_holds_the_pi
         parent.stdout.close()
         if sibling:
             os.kill(sibling, signal.SIGKILL)
+
+
+def test_a_process_that_stood_still_has_the_rest_of_its_time_to_end_cleanly(monkeypatch: pytest.MonkeyPatch) -> None:
+    slept, ended = list[float](), threading.Event()
+    monkeypatch.setattr(lifetime, "time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr(lifetime.os, "_exit", lambda _: ended.set())
+    lifetime.end_at_the_latest()
+    assert ended.wait(10)
+    assert sum(slept) == pytest.approx(lifetime.GRACE_SECS)
+    assert max(slept) <= 0.1, "of a standstill only one step is lost"
 
 
 def test_an_interrupt_of_the_notebook_does_not_end_it_but_sigterm_does() -> None:
