@@ -126,11 +126,13 @@ def _compared(
     from convai_lab.experiments import comparison as experiments
     from convai_lab.experiments.comparing import partial_comparison
     from convai_lab.experiments.contenders import contenders
+    from convai_lab.experiments.progress import WarningsAlone
 
     variants = contenders(agents, llms, workspace)
     elsewhere = None if workspace.platform == "local" else workspace
     try:
-        found = experiments.compare(variants, workspace=elsewhere, progress=sys.stderr.isatty(), **_given(options))
+        progress = sys.stderr.isatty() or WarningsAlone()
+        found = experiments.compare(variants, workspace=elsewhere, progress=progress, **_given(options))
     except KeyboardInterrupt as interrupt:
         if (partial := partial_comparison(interrupt)) is not None:
             _finish(partial, workspace, agents, outputs)

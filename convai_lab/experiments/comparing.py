@@ -12,7 +12,7 @@ import platform
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -33,7 +33,7 @@ from convai_lab.experiments.looking_up import look_up
 from convai_lab.experiments.plan import FORMAT, PlannedTrial, plan_trials
 from convai_lab.experiments.pool import Pool
 from convai_lab.experiments.preflight import ask_each, require_unmixed
-from convai_lab.experiments.progress import NoProgress, Progress
+from convai_lab.experiments.progress import NoProgress, Progress, warn
 from convai_lab.experiments.remote import WorkspaceHolder, check_remote
 from convai_lab.experiments.run_notes import grading_notes, models_served, reuse_notes
 from convai_lab.experiments.runner import Ledger, Runner, workers_of
@@ -111,11 +111,13 @@ class Undertaking:
     cassette: Cassette | None = None
     checks: dict[str, tuple[Check, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+    """Those of the notes that must be known before the first trial."""
 
     def estimate(self) -> Estimate:
         """Return what the trials that are not done would ask and cost."""
         waiting = [trial for trial in self.planned if trial.key not in self.ledger.done]
-        return make_estimate(
+        estimate = make_estimate(
             waiting,
             cached=len(self.planned) - len(waiting),
             llms=self.lineup.refs,
@@ -123,6 +125,7 @@ class Undertaking:
             judges=self.lineup.judge.llms,
             max_cost=self.request.max_cost,
         )
+        return replace(estimate, notes=tuple(self.notes))
 
     async def run(self, progress: Progress) -> None:
         """Hold the trials that are not done."""
@@ -133,6 +136,8 @@ class Undertaking:
         if is_over is not None and is_over(self.ledger.done):
             self.ledger.stopped = "decided"
             return
+        for warning in self.warnings:
+            warn(progress, warning)
         pool = Pool(self.request.concurrency)
         self.notes += notes_of(self.cassette)
         if is_replay(self.cassette):
@@ -281,7 +286,7 @@ async def undertake(request: Request) -> Undertaking:
     )
     journal = await asyncio.to_thread(lambda: Journal(journal_path(request.journal)))
     done = await look_up(planned, journal, checker)
-    notes = added + check_remote(variants, scenarios.scenarios, mode=request.mode) + reuse_notes(lineup.own, len(done))
+    warnings = check_remote(variants, scenarios.scenarios, mode=request.mode)
     return Undertaking(
         request=request,
         scenarios=scenarios,
@@ -292,7 +297,8 @@ async def undertake(request: Request) -> Undertaking:
         ledger=Ledger(planned, Spending(request.max_cost), done),
         cassette=cassette,
         checks=checker.checks,
-        notes=notes,
+        notes=[*added, *warnings, *reuse_notes(lineup.own, len(done))],
+        warnings=tuple(warnings),
     )
 
 

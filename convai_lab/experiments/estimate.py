@@ -22,6 +22,7 @@ from convai_lab.experiments.spending import price
 from convai_lab.providers.base import LLM, Usage
 
 if TYPE_CHECKING:
+    from convai_lab.experiments.variant import Variant
     from convai_lab.simulation.scenario import Scenario
 
 CHARS_A_TOKEN = 3.6
@@ -92,6 +93,8 @@ class Estimate:
     models: tuple[ModelEstimate, ...] = ()
     max_cost: float | None = None
     price_date: str | None = None
+    notes: tuple[str, ...] = ()
+    """Sentences for whoever is about to run it: what it would do that may surprise."""
 
     @property
     def calls(self) -> Span:
@@ -119,7 +122,8 @@ class Estimate:
         if not fresh:
             return f"All {self.planned:,} trials are in the journal: nothing would be asked, nothing spent."
         calls, tokens = f"{_range(self.calls)} requests", f"{_range(self.tokens)} tokens"
-        return f"{fresh:,} trials{done}: {calls}, {tokens}, {self._cost_text()}."
+        told = f"{fresh:,} trials{done}: {calls}, {tokens}, {self._cost_text()}."
+        return "\n".join([told, *(f"Note: {note}" for note in self.notes)])
 
     def _cost_text(self) -> str:
         parts = [] if not self.usd.high and self.unpriced else [_usd(self.usd)]
@@ -139,7 +143,7 @@ class Estimate:
             )
             for m in self.models
         )  # fmt: skip
-        head = Markup("<p>{}</p>").format(str(self))
+        head = Markup("").join(Markup("<p>{}</p>").format(line) for line in str(self).splitlines())
         columns = ("model", "role", "trials", "requests", "tokens", "cost")
         titles = Markup("").join(Markup("<th>{}</th>").format(title) for title in columns)
         return str(Markup("{}<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>").format(head, titles, rows))
@@ -167,6 +171,7 @@ def make_estimate(
         agents.setdefault(trial.variant.name, []).append(agent_use(trial.variant.agent, trial.scenario))
         talks.append(talk_use(trial.scenario))
     models = [_model(llms[name], "agent", uses, variant=name) for name, uses in agents.items() if name in llms]
+    models += [_platform(variant, len(agents[variant.name])) for variant in _remote(planned)]
     if user is not None:
         models.append(_model(user, "simulated user", [_with_prompt(talk, USER_PROMPT_TOKENS) for talk in talks]))
     models += [_model(judge, "judge", [judge_use(talk) for talk in talks]) for judge in judges]
@@ -211,6 +216,17 @@ def _model(llm: LLM, role: str, uses: Sequence[Use], *, variant: str | None = No
     high = _price(llm, use.calls.high, use.input.high, use.output.high)
     usd = Span() if llm.is_offline else None if low is None or high is None else Span(low, high)
     return ModelEstimate(model=name, role=role, variant=variant, trials=len(uses), use=use, usd=usd)
+
+
+def _remote(planned: Sequence[PlannedTrial]) -> list[Variant]:
+    """Return the variants that live on another platform, each once."""
+    return list({t.variant.name: t.variant for t in planned if t.variant.is_remote}.values())
+
+
+def _platform(variant: Variant, trials: int) -> ModelEstimate:
+    """Return what another platform is asked for, which says to nobody beforehand what it charges."""
+    model = f"conversations on {variant.platform}"
+    return ModelEstimate(model=model, role="agent", variant=variant.name, trials=trials, use=Use(), usd=None)
 
 
 def _price(llm: LLM, calls: float, given: float, said: float) -> float | None:

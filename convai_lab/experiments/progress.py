@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -65,6 +66,12 @@ class Progress(Protocol):
         """Say how it ended."""
 
 
+def warn(progress: Progress, text: str) -> None:
+    """Say what must be known before the first trial, where the progress can say it (with a method `warn`)."""
+    if (tell := getattr(progress, "warn", None)) is not None:
+        tell(text)
+
+
 class NoProgress:
     """Tells nobody."""
 
@@ -76,6 +83,14 @@ class NoProgress:
 
     def close(self, text: str) -> None:
         """Do nothing."""
+
+
+class WarningsAlone(NoProgress):
+    """Shows no bar, and what must be known before the first trial on standard error."""
+
+    def warn(self, text: str) -> None:
+        """Say it."""
+        _write_note(text)
 
 
 class BarProgress:
@@ -97,6 +112,10 @@ class BarProgress:
             self._bar = tqdm(total=total, initial=done, unit="trial", desc="Comparing", dynamic_ncols=True)
 
         self._tell(show)
+
+    def warn(self, text: str) -> None:
+        """Say what must be known before the first trial, above the bar."""
+        self._tell(lambda: _write_note(text))
 
     def advance(self, count: int, *, cost_usd: float) -> None:
         """Move the bar on, a few times a second."""
@@ -125,6 +144,11 @@ class BarProgress:
             limit = "" if self._max_cost is None else f" of {dollars(self._max_cost)}"
             self._bar.set_postfix_str(f"{dollars(self._cost)}{limit}", refresh=False)
         self._bar.update(count)
+
+
+def _write_note(text: str) -> None:
+    sys.stderr.write(f"Note: {text}\n")
+    sys.stderr.flush()
 
 
 def as_progress(given: Any, tell: Tell) -> Progress:

@@ -58,7 +58,7 @@ def check_remote(variants: Sequence[Variant], scenarios: Sequence[Scenario], *, 
     if not mocked:
         return []
     of = f"of {counted(mocked, 'scenario')} are"
-    return [f"the mocks {of} not used on {where}: the agent's own tools answered, and did what they do"]
+    return [f"the mocks {of} not used on {where}: the agent's own tools answer, and do what they do"]
 
 
 class WorkspaceHolder:

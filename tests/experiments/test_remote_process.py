@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,8 @@ from convai_lab import background
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import tool
 from convai_lab.errors import ConvaiLabError
-from convai_lab.experiments.comparison import Comparison
+from convai_lab.experiments.comparison import Comparison, compare
+from convai_lab.experiments.progress import WarningsAlone
 from convai_lab.testing.fake_vendors import FakeVendor
 from convai_lab.workspace.connect import connect
 from convai_lab.workspace.local_process import LocalProcess
@@ -90,6 +92,27 @@ def test_functions_answer_here_for_an_agent_over_there(elsewhere: Workspace, run
     result = run(agent, scenarios(1, **{**case, "checks": checks}), workspace=elsewhere)
     assert result.trials[0].success is True, result.trials[0].reason
     assert asked == ["1234"]
+
+
+def test_what_mocks_do_not_reach_and_what_is_not_counted_is_said_before_the_run(
+    elsewhere: Workspace, run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    agent = elsewhere.agents.create(OPEN)
+    cases = scenarios(2, **CASE, mocks={"order_status": [{"result": 1}]})
+    note = f"the mocks of 2 scenarios are not used on {elsewhere.platform}: the agent's own tools answer"
+    estimate = str(compare(agent, cases, workspace=elsewhere, dry_run=True))
+    assert note in estimate
+    assert f"the price of conversations on {elsewhere.platform} is not known" in estimate
+    assert "free" not in estimate
+
+    class Watch(WarningsAlone):
+        def start(self, total: int, *, done: int, max_cost: float | None) -> None:
+            print("the first trial begins", file=sys.stderr)
+
+    result = run(agent, cases, workspace=elsewhere, progress=Watch())
+    told = capsys.readouterr().err
+    assert 0 <= told.index(note) < told.index("the first trial begins")
+    assert any(note in told for told in result.facts.notes)
 
 
 def test_a_wrong_key_is_one_sentence(platform: LocalProcess, run: Run) -> None:
