@@ -137,8 +137,10 @@ class ConversationLoop:
             turn.with_changes(started_at=self._record.wall_at(now), **self._speaker.signature(self.conversation))
         )
 
-    def user_said(self, text: str, **details: Any) -> Turn:
+    def user_said(self, text: str, *, soon: bool = False, **details: Any) -> Turn:
         """Record the user's turn; `details` are other fields of the turn, such as ``asr_engine`` or ``start_secs``.
+
+        With `soon` it is written while the model is asked, and in any case before the reply is told.
 
         Raises:
             InvalidValueError: The text is no text or far too long, or a detail is no field of a turn.
@@ -149,7 +151,7 @@ class ConversationLoop:
         times = {"started_at": self._record.wall_at(details.get("start_secs", now)), "start_secs": now, "end_secs": now}
         turn = user_turn(text, times, details)
         self._user_done_at = self._record.instant_at(now if turn.end_secs is None else turn.end_secs)
-        return self._add(turn)
+        return self._add(turn, soon=soon)
 
     def foresee(self, text: str | None) -> None:
         """Ask the model already now what it would answer if the user had said this; None forgets the guess.
@@ -288,6 +290,7 @@ class ConversationLoop:
         try:
             async with aclosing(reply.events()) as events:
                 async for event in events:
+                    self._record.settle()
                     yield event
         except OutOfTime:
             is_late, turn = True, self._finish(reply, interrupted=True, finish_reason=MAX_DURATION)
@@ -340,11 +343,11 @@ class ConversationLoop:
             **{**self._speaker.signature(self.conversation), **how},
         )
 
-    def _add(self, turn: Turn) -> Turn:
+    def _add(self, turn: Turn, *, soon: bool = False) -> Turn:
         """Record a turn, with the contextual updates that came before it."""
         if self._context:
             turn = turn.with_changes(extra=with_own(turn.extra, CONTEXT, self._context))
-        self._record.add(turn)
+        (self._record.add_soon if soon else self._record.add)(turn)
         self._context = []
         if turn.agent_version is not None:
             self._record.change(last_version=turn.agent_version)

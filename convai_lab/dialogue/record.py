@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -11,6 +13,9 @@ from convai_lab.conversations.turn import Turn
 
 OWN = "convai_lab"
 """The key in `extra` under which the platform's own additions stand."""
+
+PASSES_TO_ASK = 6
+"""So often the event loop runs until a request on a kept connection has left: the model thinks while we write."""
 
 
 class Recorder(Protocol):
@@ -34,6 +39,7 @@ class Record:
             conversation = conversation.with_changes(started_at=clock.wall())
         self.conversation = conversation
         self._clock, self._recorder = clock, recorder
+        self._unwritten: Turn | None = None
         self._opened = clock.now()
         self._zero = self._opened - _last_instant(conversation)
 
@@ -59,13 +65,35 @@ class Record:
 
     def add(self, turn: Turn) -> Turn:
         """Keep a new turn."""
+        self.settle()
         if self._recorder is not None:
             self._recorder.add_turn(self.conversation.id, turn, index=len(self.conversation))
         self.conversation = self.conversation.with_changes(turns=(*self.conversation.turns, turn))
         return turn
 
+    def add_soon(self, turn: Turn) -> Turn:
+        """Keep a new turn that nobody was told of: it is written when the request that it leads to has left.
+
+        `settle`, and every other change, writes it before. There must be a running event loop.
+        """
+        self.settle()
+        self.conversation = self.conversation.with_changes(turns=(*self.conversation.turns, turn))
+        self._unwritten = turn
+        self._write_after(PASSES_TO_ASK)
+        return turn
+
+    def settle(self) -> None:
+        """Write the newest turn if it is not written yet; when that fails, it is no part of the conversation."""
+        try:
+            self._write()
+        except Exception:
+            self._unwritten = None
+            self.conversation = self.conversation.with_changes(turns=self.conversation.turns[:-1])
+            raise
+
     def replace(self, index: int, turn: Turn) -> Turn:
         """Keep a turn that changed."""
+        self.settle()
         if self._recorder is not None:
             self._recorder.replace_turn(self.conversation.id, index, turn)
         turns = self.conversation.turns
@@ -77,10 +105,23 @@ class Record:
         changed = {name: value for name, value in header.items() if getattr(self.conversation, name) != value}
         if not changed:
             return
+        self.settle()
         conversation = self.conversation.with_changes(**changed)
         if self._recorder is not None:
             self._recorder.update(conversation)
         self.conversation = conversation
+
+    def _write(self) -> None:
+        if self._unwritten is not None and self._recorder is not None:
+            self._recorder.add_turn(self.conversation.id, self._unwritten, index=len(self.conversation) - 1)
+        self._unwritten = None
+
+    def _write_after(self, passes: int) -> None:
+        if passes:
+            asyncio.get_running_loop().call_soon(self._write_after, passes - 1)
+            return
+        with contextlib.suppress(Exception):  # `settle` tries again, and tells
+            self._write()
 
 
 def own(extra: Mapping[str, Any], key: str, default: Any) -> Any:

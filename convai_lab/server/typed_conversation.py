@@ -51,7 +51,7 @@ class TypedConversation:
         """Answer the user; a reply that is still being made is interrupted first."""
         await self._reply.interrupt()
         if not self._loop.ended:
-            self._loop.user_said(text)
+            self._loop.user_said(text, soon=True)
             self.event_id += 1
             self._reply.begin(self.event_id)
 

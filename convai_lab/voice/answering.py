@@ -242,7 +242,7 @@ class Answering:
             await self._reply(answer)
 
     async def _to_text(self, answer: Answer, text: str, mark: str | None) -> None:
-        self._user_said(answer, text, {"marks": (mark,)} if mark else {})
+        self._user_said(answer, text, {"soon": True, **({"marks": (mark,)} if mark else {})})
         if not answer.is_cut:
             await self._reply(answer)
 
