@@ -26,7 +26,10 @@ _SOURCE = re.compile(r"[a-z0-9_]{1,40}")
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
-    """A conversation that may begin: with which agent, under which id, and going on with which one before."""
+    """A conversation that may begin: with which agent, under which id, and going on with which one before.
+
+    `says_wishes` tells a client that always sends its initiation data first: it names itself, or the socket is private.
+    """
 
     agent: Mapping[str, Any]
     conversation_id: str
@@ -34,6 +37,7 @@ class Admitted:
     authorization: str = "public"
     source: str = "unknown"
     source_version: str | None = None
+    says_wishes: bool = False
 
 
 def find_agent(platform: Platform, query: QueryParams) -> dict[str, Any]:
@@ -107,6 +111,7 @@ def admit_owner(platform: Platform, query: QueryParams) -> Admitted:
         authorization="authorization_header",
         source=source if _SOURCE.fullmatch(source := _parameter(query, "source")) else "unknown",
         source_version=_parameter(query, "version") or None,
+        says_wishes=True,
     )
 
 
@@ -139,6 +144,7 @@ def _admitted(platform: Platform, headers: Headers, query: QueryParams) -> Admit
         authorization="signed_url" if signed else "authorization_header" if has_key else "public",
         source=source if _SOURCE.fullmatch(source := _parameter(query, "source")) else "unknown",
         source_version=_parameter(query, "version") or None,
+        says_wishes=bool(_parameter(query, "source")),
     )
 
 

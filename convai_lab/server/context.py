@@ -53,11 +53,13 @@ def find_engines(agent: Agent, *, clock: Clock) -> SpeechEngines:
 class SocketTimes:
     """How long a conversation socket waits, in seconds.
 
-    `initiation` is for the client's first message, `ping` lies between two pings, `no_input` ends a text
-    conversation in which nobody says anything any more.
+    `initiation` is for the client's first message, `promised` for that of a client which always sends one: a busy
+    machine may take long over it. `ping` lies between two pings, `no_input` ends a text conversation in which nobody
+    says anything any more.
     """
 
     initiation: float = 1.0
+    promised: float = 10.0
     ping: float = 5.0
     no_input: float = 600.0
     llm: float = 20.0

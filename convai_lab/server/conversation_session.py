@@ -56,6 +56,7 @@ class ConversationSession:
     def __init__(self, platform: Platform, admitted: Admitted, inbox: Inbox, outbox: Outbox) -> None:
         self._platform, self._clock, self._times = platform, platform.clock, platform.times
         self._inbox, self._outbox, self._document = inbox, outbox, admitted.agent
+        self._patience_secs = self._times.promised if admitted.says_wishes else self._times.initiation
         self._record = ConversationRecord(platform, admitted)
         self._tools = ClientToolCalls(outbox, platform.clock, event_id=lambda: self._talk.event_id if self._talk else 0)
         self._pings = Pings(outbox, platform.clock, every_secs=platform.times.ping)
@@ -97,7 +98,7 @@ class ConversationSession:
         Audio may come before it: microphones do not wait.
         """
         try:
-            async with self._clock.timeout(self._times.initiation):
+            async with self._clock.timeout(self._patience_secs):
                 while not isinstance(message := await self._inbox.get(), frames.Initiation):
                     self._early.append(message)
                     if not isinstance(message, frames.Pong | frames.AudioChunk):

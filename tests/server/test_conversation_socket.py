@@ -124,6 +124,24 @@ def test_the_first_message_is_said_with_its_variables_filled(virtual: VirtualClo
     assert conversation.extra["metadata"]["authorization_method"] == "public"
 
 
+def test_a_client_that_always_says_its_wishes_is_waited_for_on_a_busy_machine(
+    virtual: VirtualClock, virtual_bench: Make
+) -> None:
+    bench = virtual_bench()
+    agent_id = bench.make_agent(conversation_config__agent__first_message="Hi {{name}}!")
+
+    async def talk(**query: str) -> str:
+        line = bench.line(agent_id, **query)
+        await line.open()
+        await virtual.sleep(3)
+        await line.begin(dynamic_variables={"name": "Ada"})
+        said = await line.reply()
+        await line.hang_up()
+        return said
+
+    assert virtual.run(talk(source="python_sdk", version="2.0")) == "Hi Ada!"
+
+
 def test_a_client_tool_is_asked_for_and_its_answer_goes_to_the_model(
     virtual: VirtualClock, virtual_bench: Make
 ) -> None:
