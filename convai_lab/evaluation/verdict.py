@@ -7,7 +7,13 @@ from math import gcd, isnan, nan, sqrt
 from typing import Literal
 
 from convai_lab.evaluation.paired import PairedDifference
-from convai_lab.evaluation.power import POWER, fewest_scenarios, minimum_detectable_difference, scenarios_needed
+from convai_lab.evaluation.power import (
+    POWER,
+    fewest_scenarios,
+    is_power_overstated,
+    minimum_detectable_difference,
+    scenarios_needed,
+)
 from convai_lab.evaluation.resampling import unseen_share
 from convai_lab.evaluation.results import (
     Result,
@@ -42,6 +48,8 @@ class Verdict(Result):
     power: float = POWER
     n_scenarios: int = 0
     n_pairs: int = 0
+    caution: str = ""
+    """Said where so few scenarios find the minimum detectable difference less often than `power` says."""
 
     def __str__(self) -> str:
         return self.sentence
@@ -75,11 +83,12 @@ def verdict(
     detectable, why = _detectable(difference, power)
     target = abs(difference.estimate) if worth_seeing is None else abs(require_finite(worth_seeing, "worth_seeing"))
     more = None if outcome == "unknown" else _more_scenarios(difference, target, power)
+    caution = "" if isnan(detectable) else _caution(difference, power)
     return Verdict(
         outcome=outcome, p_value=p, minimum_detectable=detectable, target=target, more_scenarios=more,
-        sentence=_sentence(outcome, difference, p, detectable, why, more, target, baseline, other),
+        sentence=_sentence(outcome, difference, p, detectable, why or caution, more, target, baseline, other),
         alpha=difference.alpha, power=power, n_scenarios=difference.n_scenarios, n_pairs=difference.n_pairs,
-        reason=why if outcome == "tied" else difference.reason,
+        reason=why if outcome == "tied" else difference.reason, caution=caution,
     )  # fmt: skip
 
 
@@ -116,6 +125,12 @@ def _detectable(difference: PairedDifference, power: float) -> tuple[float, str]
     if difference.bounds is not None and found > difference.bounds[1] - difference.bounds[0]:
         return nan, f"{counted(n, 'scenario')} of such spread would miss even the largest difference too often"
     return found, ""
+
+
+def _caution(difference: PairedDifference, power: float) -> str:
+    if not is_power_overstated(difference.n_scenarios, step=_step(difference)):
+        return ""
+    return f"so few see even that in less than {power:.0%} of runs"
 
 
 def _more_scenarios(difference: PairedDifference, target: float, power: float) -> int | None:
@@ -160,6 +175,7 @@ def _tie(difference: PairedDifference, p: float, detectable: float, why: str, mo
     if difference.n_pairs == difference.n_scenarios * (difference.n_pairs // difference.n_scenarios):
         tried += f" × {difference.n_pairs // difference.n_scenarios:,}"
     sentence = f"Tied: {tried} could only have seen {_size(detectable, difference)} or more"
+    sentence += f", and {why}" if why else ""
     if p <= difference.alpha:
         sentence += f" ({p_text(p)}, but the interval includes 0)"
     if more:

@@ -175,7 +175,8 @@ def power_df(comparison: Comparison) -> pd.DataFrame:
 
     Columns: ``variant``, ``baseline``, ``n_scenarios``, ``trials_per_scenario``, ``spread`` (standard deviation of the
     scenarios' differences), ``minimum_detectable`` (the smallest true difference found with ``power`` at ``alpha``),
-    ``difference`` (the one seen), ``more_scenarios`` (how many more it takes to find that one), ``reason``. After a
+    ``difference`` (the one seen), ``more_scenarios`` (how many more it takes to find that one), ``reason`` (why a value
+    is missing, or that so few scenarios find ``minimum_detectable`` less often than ``power`` says). After a
     run that was looked at, they are those of an ordinary test of the same size, which sees a little more.
     """
     import pandas as pd
@@ -192,7 +193,7 @@ def power_df(comparison: Comparison) -> pd.DataFrame:
             "alpha": ALPHA,
             "difference": contest.difference.estimate,
             "more_scenarios": contest.verdict.more_scenarios,
-            "reason": contest.verdict.reason,
+            "reason": contest.verdict.reason or contest.verdict.caution,
         }
         for contest in contests(comparison)
     ]

@@ -133,7 +133,7 @@ def _differences(comparison: Comparison) -> tuple[tuple[str, ...], list[list[str
                 f"{seen} points or more" if seen != "?" else NOT_KNOWN,
                 difference.method,
                 difference.test,
-                difference.reason or verdict.reason,
+                difference.reason or verdict.reason or verdict.caution,
             ]
         )
     return heads, rows, f"Each against {comparison.baseline}." if rows else "There is only one variant."

@@ -125,3 +125,12 @@ def test_a_verdict_is_json_and_prints_as_its_sentence() -> None:
 def test_a_p_value_out_of_range_is_refused() -> None:
     with pytest.raises(InvalidValueError, match="p_value: must be between 0 and 1"):
         verdict(difference(1, 1, 6), p_value=1.5)
+
+
+@pytest.mark.parametrize(("same", "trials", "is_rough"), [(6, 1, True), (11, 1, True), (12, 1, False), (6, 5, True)])
+def test_so_few_scenarios_that_power_is_overstated_are_told(same: int, trials: int, is_rough: bool) -> None:
+    tied = verdict(difference(1, 1, same, trials))
+    caution = ", and so few see even that in less than 80% of runs"
+    assert tied.outcome == "tied"
+    assert (caution in tied.sentence, bool(tied.caution)) == (is_rough, is_rough)
+    assert tied.minimum_detectable > 0

@@ -135,6 +135,13 @@ def test_power_says_what_could_have_been_seen_and_what_it_takes() -> None:
     assert (row["power"], row["alpha"]) == (0.8, 0.05)
 
 
+def test_few_scenarios_say_that_their_power_is_less_than_it_says() -> None:
+    few = {"a": {f"s{n}": [n > 3] for n in range(8)}, "b": {f"s{n}": [n > 2] for n in range(8)}}
+    row = invented(few).power().iloc[0]
+    assert row["minimum_detectable"] > 0
+    assert row["reason"] == "so few see even that in less than 80% of runs"
+
+
 def test_too_few_scenarios_have_no_power_and_a_reason() -> None:
     row = invented({"a": {"s0": [True], "s1": [False]}, "b": {"s0": [True], "s1": [True]}}).power().iloc[0]
     assert math.isnan(row["minimum_detectable"])
