@@ -18,6 +18,8 @@ HURRY = 3
 WAIT_SECS = 30
 CHUNK = 4000 * 2
 """What the package's own interface reads at once: 250 ms."""
+QUIET = {"turn_timeout": -1}
+"""The agent says nothing by itself, however long a thread halts."""
 LONG = "This goes on and on because there is so much to say about every single thing you could ask about."
 
 
@@ -94,7 +96,7 @@ class Call:
         self.transcripts: list[str] = []
         self.corrections: list[tuple[str, str]] = []
         self._news = threading.Condition()
-        made = self.client.conversational_ai.agents.create(conversation_config={"agent": agent})
+        made = self.client.conversational_ai.agents.create(conversation_config={"agent": agent, "turn": QUIET})
         self.session = Conversation(
             self.client,
             made.agent_id,

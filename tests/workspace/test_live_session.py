@@ -16,6 +16,7 @@ import pytest
 
 from convai_lab.agents.agent import Agent
 from convai_lab.agents.tools import tool
+from convai_lab.agents.turn_taking import TurnTaking
 from convai_lab.errors import ConvaiLabError, ConversationClosedError, InvalidValueError
 from convai_lab.server import live_conversation
 from convai_lab.testing.fake_llm import call
@@ -28,6 +29,8 @@ from convai_lab.workspace.live_session import LiveSession
 
 HURRY = 4.0
 PIECE_BYTES = 1280
+QUIET = TurnTaking(timeout_secs=-1)
+"""Says nothing by itself, however long the thread of a test halts."""
 HELLO, LONG = "Hello there.", "This answer goes on and on because there is so very much to say about your order."
 
 
@@ -53,7 +56,8 @@ def watcher() -> LiveWatcher:
 
 def opened(platform: StubPlatform, watcher: LiveWatcher, kind: live.MediaKind = "comm", **agent: Any) -> LiveSession:
     """Open a session and hear the first message out."""
-    made = platform.workspace.agents.create(Agent(**{"name": "support", "first_message": HELLO, **agent}))
+    wanted = {"name": "support", "first_message": HELLO, "turn": QUIET, **agent}
+    made = platform.workspace.agents.create(Agent(**wanted))
     session = platform.workspace.start_session(made, voice=True, on_event=watcher.watch)
     session.media.choose(kind)
     watcher.wait_for(live.StateChanged, lambda event: event.state == "listening")
@@ -151,7 +155,7 @@ def test_typing_begins_a_session_and_is_answered(
     platform: StubPlatform, watcher: LiveWatcher, script: list[Any]
 ) -> None:
     script += ["In writing."]
-    made = platform.workspace.agents.create(Agent(name="writer"))
+    made = platform.workspace.agents.create(Agent(name="writer", turn=QUIET))
     with platform.workspace.start_session(made, voice=True, on_event=watcher.watch) as session:
         session.context("The user is called Ada.")
         session.say("Hello?")

@@ -34,7 +34,7 @@ from convai_lab.workspace.recordings import ConversationAudio
 from convai_lab.workspace.workspace import Workspace
 
 Script = Callable[..., None]
-PATIENT = TurnTaking(eagerness="patient")
+PATIENT = TurnTaking(eagerness="patient", timeout_secs=-1)
 """Whoever sends at the pace of speech is another thread, which may halt for a while in the middle of a sentence."""
 
 
@@ -108,7 +108,7 @@ def as_sound(audio: ConversationAudio) -> Sound:
 
 def test_several_sounds_are_said_each_after_the_answer_to_the_one_before(local: Workspace, script: Script) -> None:
     script("One.", "Two.", "Three.")
-    local.agents.save(Agent(name="support"))
+    local.agents.save(Agent(name="support", turn=PATIENT))
     sounds = [spoken("first question"), wav_bytes(spoken("second question", 8000)), spoken("third question", 48000)]
     conversation = local.talk("support", sounds, realtime=False)
     assert [turn.text for turn in conversation] == [
@@ -124,7 +124,7 @@ def test_a_tool_of_the_notebook_runs_during_the_call(local: Workspace, script: S
         return f"{order_id} has shipped"
 
     script(call("order_status_by_voice", order_id="7"), "It has shipped.")
-    local.agents.save(Agent(name="support", tools=(order_status_by_voice,)))
+    local.agents.save(Agent(name="support", turn=PATIENT, tools=(order_status_by_voice,)))
     told: list[Any] = []
     conversation = local.talk("support", spoken("where is order seven"), on_event=told.append, realtime=False)
     assert conversation.turns[-1].text == "It has shipped."
@@ -147,33 +147,33 @@ def test_talking_over_the_agent_cuts_it_short() -> None:
 
 def test_a_call_that_the_agent_ends_is_over_without_an_error(local: Workspace, script: Script) -> None:
     script(call("end_call", reason="done", message="Goodbye."))
-    local.agents.save(Agent(name="support", tools=("end_call",)))
+    local.agents.save(Agent(name="support", turn=PATIENT, tools=("end_call",)))
     conversation = local.talk("support", [spoken("goodbye"), spoken("nobody hears this")], realtime=False)
     assert conversation.end_reason == "end_call"
     assert [turn.text for turn in conversation] == ["goodbye", "Goodbye."]
 
 
 def test_silence_is_not_waited_for_for_ever(local: Workspace) -> None:
-    local.agents.save(Agent(name="support"))
+    local.agents.save(Agent(name="support", turn=PATIENT))
     conversation = local.talk("support", Sound(silence(1.0), 16000))
     assert not any(turn.role == "user" for turn in conversation)
 
 
 def test_a_sound_can_be_sent_at_once(local: Workspace) -> None:
-    local.agents.save(Agent(name="support"))
+    local.agents.save(Agent(name="support", turn=PATIENT))
     conversation = local.talk("support", spoken("are you open on sundays"), realtime=False)
     assert [turn.text for turn in conversation] == ["are you open on sundays", "All right."]
 
 
 async def test_the_twin_is_awaited(local: Workspace) -> None:
-    await local.agents.asave(Agent(name="support"))
+    await local.agents.asave(Agent(name="support", turn=PATIENT))
     conversation = await local.atalk("support", spoken("hello"), realtime=False)
     assert conversation.turns[-1].text == "All right."
 
 
 def test_what_was_said_before_a_failure_comes_with_the_error(local: Workspace, script: Script) -> None:
     script(ProviderStreamError("it broke", provider="fake", model="m"))
-    local.agents.save(Agent(name="support"))
+    local.agents.save(Agent(name="support", turn=PATIENT))
     with pytest.raises(ConversationClosedError, match="it broke") as failed:
         local.talk("support", spoken("where is my order"), realtime=False)
     partial = partial_conversation(failed.value)
@@ -207,7 +207,7 @@ def test_an_empty_file_is_refused_by_its_name(tmp_path: Path) -> None:
 def test_wrong_places_and_agents_are_refused_before_the_call(local: Workspace, tmp_path: Path) -> None:
     local.agents.save(Agent(name="typist", text_only=True))
     local.agents.save(Agent(name="mute", client_events=("agent_response",)))
-    local.agents.save(Agent(name="support"))
+    local.agents.save(Agent(name="support", turn=PATIENT))
     for agent, out, why in (
         ("support", tmp_path / "out.mp3", "name it out.wav"),
         ("support", tmp_path / "no" / "out.wav", "cannot be written"),
@@ -227,7 +227,7 @@ def test_the_end_of_speech_is_found_by_its_level() -> None:
 
 
 def test_a_recording_is_shown_saved_and_cut(local: Workspace, tmp_path: Path) -> None:
-    local.agents.save(Agent(name="support"))
+    local.agents.save(Agent(name="support", turn=PATIENT))
     conversation = local.talk("support", spoken("hello"), realtime=False)
     audio = local.conversations.audio(conversation.id)
     assert audio.secs is not None
