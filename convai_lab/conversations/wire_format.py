@@ -239,6 +239,7 @@ _CONVERSATION = (
         required=True,
         write=lambda turns: [turn_to_wire(turn) for turn in turns],
         lossless=True,
+        fresh=True,
     ),
     Row(
         field="variables",

@@ -57,7 +57,7 @@ def turn_from_wire(doc: Mapping[str, Any], where: str = "") -> Turn:
 
 def _flat(turn: Turn) -> dict[str, Any]:
     """Return the fields of the table for a turn: what was said as the platform splits it, metrics one by one."""
-    values = {f.name: getattr(turn, f.name) for f in fields(turn)}
+    values = {name: getattr(turn, name) for name in _TURN_NAMES}
     text, heard = turn.text, turn.text_heard
     in_full = heard == text and turn.extra.get("original_message") != text
     corrected = heard is not None and not in_full
@@ -67,7 +67,7 @@ def _flat(turn: Turn) -> dict[str, Any]:
         "heard_in_full": in_full,
         "usage": _Usage.of(turn),
     }
-    return values | {f.name: getattr(turn.metrics, f.name) for f in fields(turn.metrics)}
+    return values | {name: getattr(turn.metrics, name) for name in _METRIC_NAMES}
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,9 @@ class _Usage:
 
 
 _COUNTS = ("input_tokens", "output_tokens", "cached_tokens")
-_TIMES = tuple(f.name for f in fields(TurnMetrics) if f.name.endswith("_ms"))
+_TURN_NAMES = tuple(f.name for f in fields(Turn))
+_METRIC_NAMES = tuple(f.name for f in fields(TurnMetrics))
+_TIMES = tuple(name for name in _METRIC_NAMES if name.endswith("_ms"))
 
 
 def _known(value: Any) -> list[Any]:
@@ -269,6 +271,7 @@ _TURN = (
         default=(),
         write=lambda calls: [_call_to_wire(call) for call in calls],
         lossless=True,
+        fresh=True,
     ),
     Row(
         field="tool_results",
@@ -277,6 +280,7 @@ _TURN = (
         default=(),
         write=lambda results: [_result_to_wire(result) for result in results],
         lossless=True,
+        fresh=True,
     ),
     Row(
         field="usage",

@@ -377,3 +377,21 @@ def test_reading_shares_no_default_between_conversations() -> None:
     first.variables["leak"] = 1  # type: ignore[index]
     assert second.variables == {}
     assert conversation_from_wire(bare).variables == {}
+
+
+def test_what_is_written_shares_nothing_with_the_conversation() -> None:
+    call = ToolCall(id="1", name="look", arguments={"at": [float("nan")]}, extra={"deep": {"list": [1]}})
+    turn = Turn(role="agent", text="Hi", tool_calls=(call,), extra={"own": {"list": [1]}}, marks=("a",))
+    said = Conversation(id="c", agent_id="a", turns=(turn,), variables={"names": ["Ada"]})
+
+    def emptied(value: Any) -> None:
+        for inner in list(value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()):
+            emptied(inner)
+        if isinstance(value, dict | list):
+            value.clear()
+
+    emptied(conversation_to_wire(said))
+    assert (call.arguments.keys(), call.extra) == ({"at"}, {"deep": {"list": [1]}})
+    assert len(call.arguments["at"]) == 1
+    assert (turn.extra, said.variables) == ({"own": {"list": [1]}}, {"names": ["Ada"]})
+    assert conversation_to_wire(said)["transcript"][0]["message"] == "Hi"
