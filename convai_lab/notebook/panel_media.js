@@ -4,7 +4,7 @@
 // This widget is never displayed. It says what happens on its model, and only there, for the panel to show:
 // `line` is {phase, kind}, `levels` {user, agent}, `devices` [{id, label}], `test` {phase, heard}.
 
-const CONNECT_WITHIN_MS = 3000; // from the moment at which the platform rings
+const CONNECT_WITHIN_MS = { auto: 3000, webrtc: 15000 }; // from the platform's ring; who wants nothing else waits for it
 const RING_WITHIN_MS = 15000; // a cold platform has to start first
 
 /** The whole line: opens what the session needs, falls back by itself, and closes everything. */
@@ -91,12 +91,12 @@ class SoundLine {
     this.meter("user", stream);
     this.set("devices", await this.still(this.microphone.devices()));
     if (!this.microphone.hasExtension) this.send({ event: "problem", code: "extension", detail: "" });
-    if (["auto", "webrtc"].includes(kind) && this.microphone.hasExtension && (await this.still(this.dial()))) return this.use("webrtc");
+    if (["auto", "webrtc"].includes(kind) && this.microphone.hasExtension && (await this.still(this.dial(kind)))) return this.use("webrtc");
     if (kind !== "push_to_talk" && this.listen(stream)) return this.use("comm");
     return this.use("push_to_talk");
   }
 
-  async dial() {
+  async dial(kind) {
     this.set("line", { phase: "calling", kind: "webrtc" });
     const room = await this.microphone.widget("room");
     if (!room || typeof room.on_room_msg !== "function" || !window.RTCPeerConnection) return false;
@@ -105,7 +105,7 @@ class SoundLine {
     this.send({ event: "choose", kind: "webrtc" });
     await Promise.race([this.call.rang, after(RING_WITHIN_MS)]);
     const connected = this.call.connected.then(() => true, () => false);
-    const isConnected = await Promise.race([connected, after(CONNECT_WITHIN_MS).then(() => false)]);
+    const isConnected = await Promise.race([connected, after(CONNECT_WITHIN_MS[kind]).then(() => false)]);
     if (isConnected) this.call.lost = () => this.redial();
     else this.hangUp();
     return isConnected;

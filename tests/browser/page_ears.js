@@ -56,6 +56,9 @@ window.GainNode = class extends GainNode {
   }
 };
 
+window.wasHushed = false; // made softer since somebody spoke over it, if only for a moment
+setInterval(() => (window.wasHushed ||= window.volumes.at(-1)?.gain.value < 0.5), EVERY_MS);
+
 const open = navigator.mediaDevices.getUserMedia.bind(navigator.mediaDevices);
 navigator.mediaDevices.getUserMedia = async (constraints) => {
   window.asked = constraints;

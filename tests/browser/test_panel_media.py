@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ STAGE = """async (code) => {
   };
   const widgets = {
     camera: { captureStream: () => new Promise((allow) => (window.allow = () => allow(sound()))) },
-    room: { on_room_msg() {}, peers: {}, save_changes() {} },
+    room: { on_room_msg() {}, peers: { other: new Promise(() => {}) }, save_changes() {} },
     recorder,
   };
   window.model = {
@@ -46,6 +47,7 @@ STAGE = """async (code) => {
   window.order = (order) => void (window.obeyed = listeners.order(order));
   window.told = () => sent.map(({ event, kind }) => (kind ? `${event} ${kind}` : event));
 }"""
+HAS_OPENED = "told().some(event => event.startsWith('open'))"
 pytestmark = pytest.mark.browser
 
 
@@ -100,8 +102,25 @@ def test_where_the_platform_makes_no_calls_the_sound_goes_through_the_notebook_a
     page.evaluate("allow()")
     page.wait_for_function("told().includes('choose webrtc')")
     page.evaluate("order({ do: 'refused', reason: 'WebRTC needs aiortc' })")
-    page.wait_for_function("told().some(event => event.startsWith('open'))", timeout=5_000)
+    page.wait_for_function(HAS_OPENED, timeout=5_000)
     assert page.evaluate("told()")[-2:] in (["choose comm", "open comm"], ["choose push_to_talk", "open push_to_talk"])
+
+
+@pytest.mark.parametrize(("kind", "is_patient"), [("auto", False), ("webrtc", True)])
+def test_who_wants_a_call_and_nothing_else_waits_for_it_on_a_busy_machine(
+    page: Any, kind: str, is_patient: bool
+) -> None:
+    page.evaluate("kind => order({ do: 'start', kind })", kind)
+    page.wait_for_function("Boolean(window.allow)")
+    page.evaluate("allow()")
+    page.wait_for_function("told().includes('choose webrtc')")
+    page.clock.install(time=datetime(2026, 1, 1, tzinfo=UTC))
+    page.clock.pause_at(datetime(2026, 1, 2, tzinfo=UTC))
+    page.evaluate("order({ do: 'signal', message: { type: 'join', room_id: 'other' } })")
+    page.clock.run_for(5_000)
+    assert page.evaluate(HAS_OPENED) is not is_patient
+    page.clock.run_for(11_000)
+    assert page.evaluate(HAS_OPENED)
 
 
 def test_muted_from_a_cell_the_page_says_so(page: Any) -> None:
