@@ -67,6 +67,8 @@ class SessionPanel(anywidget.AnyWidget):
         self.on_msg(self._asked)
         hear_beside_cells(self)
         self._unsubscribe = session.subscribe(self._happened)
+        if session.state == "ended":  # it was refused before anybody listened
+            background.loop().call_soon_threadsafe(self._over, session.end_reason)
         self._show_facts()
 
     def show(self) -> None:

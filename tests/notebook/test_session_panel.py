@@ -72,6 +72,17 @@ def test_a_new_panel_is_ready_and_says_what_serves_it(panel: SessionPanel) -> No
     assert facts["sound"] == "not chosen yet"
 
 
+def test_a_session_that_was_refused_before_its_panel_was_there_has_ended_in_it(
+    page: None, notebook: Any, session: Any, kept: list[Conversation]
+) -> None:
+    session.state, session.end_reason = "ended", "OPENAI_API_KEY is not set"
+    panel = SessionPanel(session, keep=kept.append)
+    session.happens()
+    assert panel.status["state"] == "ended"
+    assert "OPENAI_API_KEY is not set" in panel.status["words"]
+    assert session.listeners == 0
+
+
 def test_where_no_widget_is_drawn_a_line_says_so(panel: SessionPanel) -> None:
     data, _ = panel._repr_mimebundle_()
     assert data["application/vnd.jupyter.widget-view+json"]["model_id"] == panel.view_id == panel.model_id
