@@ -154,10 +154,9 @@ class Comparison:
         """
         found = self._by_id.get((variant, scenario, trial))
         if found is None:
-            raise NotFoundError(
-                f"there is no trial {trial} of {variant!r} in {scenario!r}: variants are "
-                f"{', '.join(self.variant_names)}; trials count from 0 to {self.facts.trials - 1}"
-            )
+            from convai_lab.experiments.trials_table import why_no_trial
+
+            raise NotFoundError(why_no_trial(self, variant, scenario, trial))
         return found
 
     def conversation(self, variant: str, scenario: str, trial: int = 0) -> Conversation:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from convai_lab.experiments.trial import TrialResult, median
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from convai_lab.experiments.comparison import Comparison
+
+MOST_LISTED = 10
 
 _COLUMNS: Mapping[str, Any] = {
     "variant": "object",
@@ -78,3 +83,18 @@ def ordered(
     """Return trials by scenario, trial and variant, whatever the order in which they ended."""
     places = {name: at for at, name in enumerate(scenarios)}, {name: at for at, name in enumerate(variants)}
     return tuple(sorted(trials, key=lambda t: (places[0][t.scenario_id], t.trial, places[1][t.variant])))
+
+
+def why_no_trial(comparison: Comparison, variant: Any, scenario: Any, trial: Any) -> str:
+    """Say what a comparison has in place of a trial that was asked for."""
+    told = f"there is no trial {trial} of {variant!r} in {scenario!r}: "
+    ids = [one.id for one in comparison.scenarios]
+    if variant not in comparison.variant_names:
+        return f"{told}variants are {', '.join(comparison.variant_names)}"
+    if scenario not in ids:
+        close = get_close_matches(str(scenario), ids, n=1)
+        listed = ", ".join(ids[:MOST_LISTED]) + ", …" * (len(ids) > MOST_LISTED)
+        return told + (f"did you mean {close[0]}?" if close else f"scenarios are {listed}")
+    if trial in range(comparison.facts.trials):
+        return f"{told}it was not done before the run ended; the same call goes on from there"
+    return f"{told}trials count from 0 to {comparison.facts.trials - 1}"

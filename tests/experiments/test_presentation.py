@@ -7,8 +7,11 @@ from dataclasses import replace
 from typing import Any
 from unicodedata import east_asian_width
 
+import pytest
+
 from convai_lab.conversations.conversation import Conversation
 from convai_lab.conversations.turn import ToolCall, ToolResult, Turn
+from convai_lab.errors import NotFoundError
 from convai_lab.experiments.comparison import Comparison
 
 from .conftest import invented, invented_conversation
@@ -219,3 +222,19 @@ def test_a_terminal_shows_the_text_and_lists_show_one_line() -> None:
     comparison = invented(BETTER)
     assert pretty(comparison) == str(comparison)
     assert repr([comparison]) == "[Comparison(a, b: 32 of 32 trials, 16 scenarios)]"
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        (("c", "s0", 0), "variants are a, b"),
+        (("a", "order_satus", 0), "did you mean order_status?"),
+        (("a", "zzz", 0), "scenarios are s0, order_status"),
+        (("a", "s0", 9), "trials count from 0 to 1"),
+        (("a", "order_status", 1), "it was not done before the run ended"),
+    ],
+)
+def test_a_trial_that_is_not_there_is_refused_with_what_is(asked: tuple[str, str, int], says: str) -> None:
+    comparison = invented({name: {"s0": [True, True], "order_status": [True]} for name in ("a", "b")})
+    with pytest.raises(NotFoundError, match=re.escape(says)):
+        comparison.trial(*asked)
