@@ -23,6 +23,13 @@ T = TypeVar("T")
 ROOM_ID = "page"
 LIMIT_SECS = 60.0
 LOUD_DBFS = -40.0
+FRAME_BYTES = 640
+
+
+def loud_secs(pcm: bytes) -> float:
+    """Return for how long something is to be heard in a sound: 16-bit PCM at 16 kHz."""
+    frames = [pcm[at : at + FRAME_BYTES] for at in range(0, len(pcm), FRAME_BYTES)]
+    return sum(len(frame) / 32000 for frame in frames if rms_dbfs(frame) > LOUD_DBFS)
 
 
 class FakePage:
