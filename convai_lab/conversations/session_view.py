@@ -21,6 +21,7 @@ NOT_CHOSEN = "not chosen yet"
 PUSH_TO_TALK = "push to talk, one clip at a time"
 TYPING = "typing only"
 NAME_CHARS = 300
+SHORT_REASON_CHARS, REASON_CHARS = 80, 600
 PRINTED_CHARS = 4_000
 
 
@@ -52,8 +53,18 @@ def insecure(instead: str) -> Trouble:
 
 
 def ended(reason: str | None, *, by_user: bool) -> str:
-    """Say that the session is over, and why."""
-    return ENDED_BY_USER if by_user else f"Ended: {words.clean(reason)}" if reason else "Ended"
+    """Say that the session is over, and why where that is short; else see `why_ended`."""
+    if by_user:
+        return ENDED_BY_USER
+    return f"Ended: {words.clean(reason)}" if reason and len(reason) <= SHORT_REASON_CHARS else "Ended"
+
+
+def why_ended(reason: str | None) -> dict[str, str]:
+    """Return a reason that is too long for the head of a panel, as a problem that it shows."""
+    said = words.shortened(words.clean(reason or ""), REASON_CHARS)
+    if len(said) <= SHORT_REASON_CHARS:
+        return {}
+    return {"code": "ended", "what": said[0].upper() + said[1:], "instead": ""}
 
 
 def agent_label(name: str, version: int | None) -> str:

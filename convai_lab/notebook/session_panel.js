@@ -8,10 +8,7 @@ const KINDS = {
   push_to_talk: "push to talk",
   text: "typing only",
 };
-const VIEW = "application/vnd.jupyter.widget-view+json";
-const STATE = "application/vnd.jupyter.widget-state+json";
-const STAND_IN = "convai-stand-in";
-const LOST = "Ended: the kernel was restarted or is gone; what was said is kept. Run the cell again to start anew.";
+const LOST = { what: "The kernel was restarted or is gone.", instead: "What was said is kept: run the cell again to start anew." };
 const HINT = "Use headphones: then the agent never hears itself.";
 
 /** Make an element: properties as given, text as text, elements as children. */
@@ -58,45 +55,6 @@ function toolView(tool) {
   const label = tool.is_error ? "error" : "result";
   const result = tool.result === null ? [] : [make("div", { class: "convai-small" }, label), make("pre", {}, tool.result)];
   return make("details", { class: "convai-tool" }, summary, ...given, ...result);
-}
-
-/** Call `see` with each output of the notebook that is the view of a widget: its id, its cell and its place there. */
-function eachView(notebook, see) {
-  for (const { sharedModel: cell } of notebook?.cells ?? []) {
-    (cell?.getOutputs?.() ?? []).forEach((output, i) => output.data?.[VIEW] && see(output.data[VIEW].model_id, cell, i, output));
-  }
-}
-
-/** Take the panel out of the notebook that will be saved, not out of sight: opened again, it could only say that its
- *  widget is not there, for ever, above the transcript that stays. */
-function leaveNotebook(model) {
-  const nothing = { "text/html": "", "text/plain": "" };
-  eachView(model.widget_manager.context?.model, (id, cell, i, output) => {
-    if (id === model.get("view_id")) cell.updateOutputs(i, i + 1, [{ ...output, data: nothing }], "silent-change");
-  });
-  standIn(model, false);
-}
-
-const goneLine = (model) => `The voice panel of ${model.get("agent")} shows only while its kernel runs; what was said is below.`;
-
-/** Let a line stand in for the panel in a notebook that is saved now and opened again without this kernel: JupyterLab
- *  takes the widgets that no kernel has from the notebook. Lines for panels that were taken away go. */
-function standIn(model, isHere) {
-  const notebook = model.widget_manager.context?.model;
-  if (typeof notebook?.setMetadata !== "function") return;
-  const { [STATE]: kept = { version_major: 2, version_minor: 0 }, ...rest } = notebook.getMetadata("widgets") ?? {};
-  const shown = new Set();
-  eachView(notebook, (id) => shown.add(id));
-  const own = model.get("view_id");
-  const isOurs = ([id, { state }]) => state?._dom_classes?.includes?.(STAND_IN) && (id === own || !shown.has(id));
-  const state = Object.fromEntries(Object.entries(kept.state ?? {}).filter((entry) => !isOurs(entry)));
-  if (isHere) {
-    const line = { value: make("small", {}, goneLine(model)).outerHTML, _dom_classes: [STAND_IN] };
-    state[own] = { model_name: "HTMLModel", model_module: "@jupyter-widgets/controls", model_module_version: "2.0.0", state: line };
-  }
-  const widgets = Object.keys(state).length ? { ...rest, [STATE]: { ...kept, state } } : rest;
-  if (Object.keys(widgets).length) notebook.setMetadata("widgets", widgets);
-  else notebook.deleteMetadata("widgets");
 }
 
 class PanelView {
@@ -160,7 +118,7 @@ class PanelView {
   buildControls() {
     this.muteButton = this.button("Mute", () => this.mute(), "", { "aria-pressed": "false", title: "M" });
     this.pushButton = this.button("Hold to talk", null, "convai-primary", {
-      title: "Space", onpointerdown: () => this.clip(true), onpointerup: () => this.clip(false), onpointerleave: () => this.clip(false),
+      title: "Space", onpointerdown: () => this.press(true), onpointerup: () => this.press(false), onpointerleave: () => this.press(false),
     });
     this.user = make("meter", { min: "0", max: "1", "aria-label": "Your loudness" });
     this.agent = make("meter", { min: "0", max: "1", "aria-label": "The agent's loudness" });
@@ -208,12 +166,12 @@ class PanelView {
   // What has changed
 
   update() {
-    const { state, words } = this.isLost && this.model.get("status").state !== "ended" ? { state: "ended", words: LOST } : this.model.get("status");
+    const { state, words } = this.isLost && this.model.get("status").state !== "ended" ? { state: "ended", words: "Ended" } : this.model.get("status");
     this.state.replaceChildren(make("span", { "aria-hidden": "true", class: `convai-icon convai-${state}` }, ICONS[state] ?? "○"), ` ${words}`);
     this.facts.replaceChildren(...this.model.get("facts").map(([name, value]) => make("li", {}, `${name} `, make("b", {}, value))));
     this.updateTurns();
     this.partial.textContent = this.model.get("partial");
-    show(this.partial, this.partial.textContent !== "");
+    show(this.partial, this.partial.textContent !== "" && !this.isEnded);
     this.printed.textContent = this.model.get("printed");
     show(this.printed, this.printed.textContent !== "");
     this.updateProblem();
@@ -246,7 +204,7 @@ class PanelView {
   }
 
   updateProblem() {
-    const { what, instead } = this.model.get("problem");
+    const { what, instead } = this.isLost && this.model.get("status").state !== "ended" ? LOST : this.model.get("problem");
     show(this.problem, Boolean(what));
     this.problem.replaceChildren(...(what ? [make("strong", {}, `⚠ ${what}`), ` ${instead}`] : []));
   }
@@ -268,7 +226,12 @@ class PanelView {
     const isOpen = line.phase === "open" && line.kind !== "text";
     const isIdle = ["ready", "failed", "closed"].includes(line.phase) || (line.phase === "open" && line.kind === "text");
     show(this.startRow, !this.isEnded && isIdle);
-    show(this.controls, !this.isEnded && (!isIdle || this.model.get("status").state !== "ready"));
+    const isRunning = this.model.get("status").state !== "ready";
+    show(this.controls, !this.isEnded && !isIdle);
+    show(this.endButton, isRunning || !isIdle);
+    const row = isIdle ? this.startRow : this.controls;
+    const moved = [this.device, this.endButton].filter((control) => control.parentElement !== row);
+    moved.forEach((control) => row.insertBefore(control, isIdle ? this.testSays : null));
     [this.muteButton, this.meters].forEach((control) => show(control, isOpen));
     show(this.pushButton, isOpen && line.kind === "push_to_talk");
     show(this.muteButton, isOpen && line.kind !== "push_to_talk");
@@ -296,8 +259,6 @@ class PanelView {
 
   updateDevices(isShown) {
     const devices = this.media.get("devices") ?? [];
-    const [row, behind] = this.startRow.hidden ? [this.controls, this.endButton] : [this.startRow, this.testSays];
-    if (this.device.parentElement !== row) row.insertBefore(this.device, behind);
     show(this.device, isShown && devices.length > 1 && !this.isEnded);
     if (this.device.dataset.known === JSON.stringify(devices)) return;
     this.device.dataset.known = JSON.stringify(devices);
@@ -343,6 +304,12 @@ class PanelView {
     const on = !this.media.get("muted");
     this.order({ do: "mute", on });
     this.model.send({ do: "mute", on });
+  }
+
+  /** The pointer holds the button; one that only passes over it ends nothing that the space bar began. */
+  press(on) {
+    if (on || this.isPressed) this.clip(on);
+    this.isPressed = on;
   }
 
   clip(on) {

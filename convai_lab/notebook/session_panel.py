@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from convai_lab import background
 from convai_lab.conversations.conversation import Conversation
-from convai_lab.conversations.session_view import with_printed
+from convai_lab.conversations.session_view import why_ended, with_printed
 from convai_lab.conversations.turn_view import newest_turns
 from convai_lab.errors import ConvaiLabError
 from convai_lab.notebook import panel_words
@@ -35,7 +35,9 @@ class SessionPanel(anywidget.AnyWidget):
     Events come on the background thread, the person's doings on a thread of the kernel. Both only hand something on.
     """
 
-    _esm = FOLDER / "session_panel.js"
+    _esm = "\n".join(
+        (FOLDER / f"{part}.js").read_text(encoding="utf-8") for part in ("panel_notebook", "session_panel")
+    )
     _css = FOLDER / "session_panel.css"
     view_id = traitlets.Unicode().tag(sync=True)
     agent = traitlets.Unicode().tag(sync=True)
@@ -236,7 +238,7 @@ class SessionPanel(anywidget.AnyWidget):
         self._is_over = True
         secs = 0.0 if self._began_at is None else time.monotonic() - self._began_at
         self.elapsed = {"secs": secs, "running": False}
-        self.partial, self.problem = "", {}
+        self.partial, self.problem = "", why_ended(reason)
         self.status = {"state": "ended", "words": panel_words.state("ended", reason)}
         self._last_work = asyncio.ensure_future(self._conclude())
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("convai_lab.server")
 
 FOLDER = "audio"
-LOST = "its recording is not there any more"
+LOST = "its recording is not there"
 _WAV_HEADER_BYTES = 44
 _PLAIN_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 

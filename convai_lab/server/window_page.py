@@ -47,6 +47,8 @@ FILES: Mapping[str, tuple[Path, str]] = {
     "/panel_worklet.js": (PANEL / "panel_worklet.js", "text/javascript"),
 }
 """The panel, what it measures and the queue that plays are the notebook's own files: one look, and the same words."""
+BEFORE: Mapping[str, Path] = {"/session_panel.js": PANEL / "panel_notebook.js"}
+"""What is put before a file, as the notebook does, where a widget is one module."""
 HEADERS = {
     "cache-control": "no-store",
     "cross-origin-opener-policy": "same-origin",
@@ -65,9 +67,11 @@ POLICY = (
 
 async def page_file(request: Request) -> Response:
     """GET /window and what belongs to it: nothing in it is secret, and nothing of a session is in it."""
-    path, kind = FILES[request.url.path.removeprefix(PAGE_PATH)]
+    name = request.url.path.removeprefix(PAGE_PATH)
+    path, kind = FILES[name]
+    parts = [BEFORE[name], path] if name in BEFORE else [path]
     headers = {**HEADERS, "content-security-policy": POLICY.format(_socket_source(request.headers))}
-    return Response(path.read_bytes(), media_type=kind, headers=headers)
+    return Response(b"\n".join(part.read_bytes() for part in parts), media_type=kind, headers=headers)
 
 
 async def open_page(request: Request) -> Response:

@@ -102,6 +102,7 @@ class WindowView:
             status={"state": "ended", "words": session_view.ended(reason, by_user=by_page)},
             elapsed={"secs": secs, "running": False},
             partial="",
+            problem=session_view.why_ended(None if by_page else reason) or self.shown["problem"],
             finished=finished if record.turns else {},
         )
 

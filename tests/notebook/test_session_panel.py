@@ -315,6 +315,13 @@ def test_the_end_shows_why_what_to_copy_and_gives_everything_back(
     assert len(widgets_alive._instances) < before
 
 
+def test_a_long_reason_for_the_end_is_a_problem_of_its_own_below_the_head(panel: SessionPanel, session: Any) -> None:
+    reason = "the recogniser pocketsphinx understands only en, not 'de': choose another one, or one of its languages"
+    session.happens(live_events.StateChanged("ended", reason), state="ended")
+    assert panel.status["words"] == "Ended"
+    assert panel.problem["what"] == "T" + reason[1:]
+
+
 @pytest.mark.parametrize("reason", ["user", "you ended the session"])
 def test_who_ends_the_session_is_told_so(panel: SessionPanel, session: Any, reason: str) -> None:
     session.happens(live_events.StateChanged("ended", reason), state="ended")
