@@ -10,6 +10,9 @@ from convai_lab.voice.audio import SAMPLE_BYTES, SESSION_RATE_HZ
 
 MAX_CLIP_SECS = 120.0
 UNREADABLE = "is no recording that can be read: webm with Opus, ogg, or wav"
+EMPTY = "is empty: hold the button while you speak"
+HEADERS_AT_MOST_BYTES = 1_000
+"""A recorder that was stopped at once leaves the beginning of a file, and no sound."""
 RECORDINGS = {b"\x1aE\xdf\xa3": "matroska", b"OggS": "ogg", b"RIFF": "wav", b"fLaC": "flac"}
 """What recorders make, by its first bytes. FFmpeg must not guess: some of what it knows opens other files and ports."""
 
@@ -29,9 +32,9 @@ def _decode(data: bytes) -> bytes:
         import av
     except ImportError:
         raise MissingPackageError("av", extra="voice", needed_for="Decoding a recorded clip") from None
-    pcm = bytearray()
+    pcm, name = bytearray(), _format(data)
     try:
-        with av.open(io.BytesIO(data), mode="r", format=_format(data)) as container:
+        with av.open(io.BytesIO(data), mode="r", format=name) as container:
             if not container.streams.audio:
                 raise InvalidValueError("holds no sound: record with a microphone", field="clip")
             resampler = av.AudioResampler("s16", "mono", SESSION_RATE_HZ)
@@ -47,9 +50,10 @@ def _decode(data: bytes) -> bytes:
     except (av.FFmpegError, ValueError, OSError, EOFError) as error:
         if isinstance(error, InvalidValueError):
             raise
-        raise InvalidValueError(UNREADABLE, field="clip") from None
+        is_cut_off = name != "wav" and len(data) < HEADERS_AT_MOST_BYTES
+        raise InvalidValueError(EMPTY if is_cut_off else UNREADABLE, field="clip") from None
     if not pcm:
-        raise InvalidValueError("is empty: hold the button while you speak", field="clip")
+        raise InvalidValueError(EMPTY, field="clip")
     return bytes(pcm)
 
 

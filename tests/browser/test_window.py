@@ -166,7 +166,8 @@ def test_a_conversation_can_be_held_clip_by_clip_with_the_space_bar(open_page: C
     talking.begin()
     talking.page.locator(".convai-panel").focus()
     talking.page.keyboard.down(" ")
-    talking.page.get_by_role("button", name="Release to send").wait_for()
+    talking.page.get_by_role("button", name="Release to send").hover()
+    talking.page.mouse.move(1, 1)  # a pointer that passes over the button ends nothing that the space bar began
     talking.page.evaluate("ends => window.secondsPass(ends + 0.3)", talking.say(THANKS))
     talking.page.keyboard.up(" ")
     talking.until_turns("agent", 2)

@@ -50,6 +50,12 @@ async def test_what_recorders_make_is_heard(container: str, codec: str, rate_hz:
     assert any(pcm)
 
 
+async def test_a_clip_of_a_tap_on_the_button_says_to_hold_it() -> None:
+    only_beginning = recorded("webm", "libopus", 48000)[:200]
+    with pytest.raises(InvalidValueError, match="clip: is empty: hold the button while you speak"):
+        await decode_clip(only_beginning)
+
+
 async def test_a_clip_that_asks_for_a_port_of_this_machine_is_refused_at_once() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(("127.0.0.1", 0))

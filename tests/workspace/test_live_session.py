@@ -190,7 +190,7 @@ def test_a_recorded_clip_is_heard(platform: StubPlatform, watcher: LiveWatcher) 
     ("data", "mime", "says"),
     [
         (b"RIFF no sound", "audio/webm", "clip: is no recording that can be read"),
-        (webm(bytes(32000))[:200], "audio/webm", "clip: is no recording"),
+        (webm(bytes(32000))[:200], "audio/webm", "clip: is empty: hold the button"),
         (b"x", "m" * 200, "mime must be a text"),
     ],
 )
