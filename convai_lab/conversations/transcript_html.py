@@ -22,7 +22,7 @@ AGENT = "var(--jp-success-color1,#3a8f4d)"
 WRONG = "var(--jp-error-color1,#c0392b)"
 
 _SMALL = f"font-size:85%;color:{QUIET}"
-_CELL = "text-align:left;vertical-align:top;white-space:normal;padding:.45em .8em"
+_CELL = "text-align:left;vertical-align:top;white-space:normal;overflow-wrap:anywhere;padding:.45em .8em"
 _PRE = (
     "margin:.3em 0;padding:.4em .6em;white-space:pre-wrap;overflow-wrap:anywhere;"
     f"border:1px solid {LINE};border-radius:3px;background:transparent;font-size:90%"
@@ -34,7 +34,7 @@ def transcript_html(conversation: Conversation) -> str:
     c = conversation
     rows = [_row(c, turn, index) for index, turn in enumerate(c.turns)]
     shown, folded = rows[:TURNS_IN_VIEW], rows[TURNS_IN_VIEW:]
-    body = _table(shown) if shown else Markup('<p style="{}">No turns yet.</p>').format(_SMALL)
+    body = _table(shown) if shown else Markup('<p style="padding:0 .8em;{}">No turns yet.</p>').format(_SMALL)
     if folded:
         more = f"{len(folded)} more turn{'s' if len(folded) > 1 else ''}"
         summary = Markup('<summary style="cursor:pointer;padding:.4em .8em">{}</summary>').format(more)
@@ -75,7 +75,7 @@ def _row(c: Conversation, turn: Turn, index: int) -> Markup:
     return Markup(
         '<tr style="border-top:{line};background:transparent"><th scope="row" style="{cell};'
         'border-left:4px solid {colour};font-weight:normal">{who}</th>'
-        '<td style="{cell};overflow-wrap:anywhere">{said}</td><td style="{cell};{small}">{times}</td></tr>'
+        '<td style="{cell}">{said}</td><td style="{cell};{small}">{times}</td></tr>'
     ).format(
         line=f"1px solid {LINE}" if index % TURNS_IN_VIEW or index > TURNS_IN_VIEW else "0",
         cell=_CELL,

@@ -292,3 +292,10 @@ def test_durations_and_dollars_have_as_many_digits_as_they_need() -> None:
 
 def test_moments_beyond_the_calendar_are_shown_as_they_are() -> None:
     assert "at 1e+300 s since 1970" in transcript_text(talk(started_at=1e300))
+
+
+def test_who_speaks_stays_in_its_own_column_of_a_narrow_cell() -> None:
+    html = transcript_html(talk(Turn(role="agent", text="Hello."), agent_name="a-name-without-a-place-to-break"))
+    cells = re.findall(r"<t[hd][^>]*>", html)
+    assert cells
+    assert all("overflow-wrap:anywhere" in cell for cell in cells)
