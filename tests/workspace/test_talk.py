@@ -38,6 +38,13 @@ PATIENT = TurnTaking(eagerness="patient", timeout_secs=-1)
 """Whoever sends at the pace of speech is another thread, which may halt for a while in the middle of a sentence."""
 
 
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a busy platform as long as it takes: by a fast clock the usual seconds are over soon."""
+    monkeypatch.setattr("convai_lab.workspace.talk.UNHEARD_SECS", 60.0)
+    monkeypatch.setattr("convai_lab.workspace.talk.AUDIO_SECS", 60.0)
+
+
 @pytest.fixture
 def platform() -> Iterator[StubPlatform]:
     """A platform that speaks in tones, four times as fast as real time."""
@@ -153,7 +160,8 @@ def test_a_call_that_the_agent_ends_is_over_without_an_error(local: Workspace, s
     assert [turn.text for turn in conversation] == ["goodbye", "Goodbye."]
 
 
-def test_silence_is_not_waited_for_for_ever(local: Workspace) -> None:
+def test_silence_is_not_waited_for_for_ever(local: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convai_lab.workspace.talk.UNHEARD_SECS", 6.0)
     local.agents.save(Agent(name="support", turn=PATIENT))
     conversation = local.talk("support", Sound(silence(1.0), 16000))
     assert not any(turn.role == "user" for turn in conversation)
