@@ -101,7 +101,7 @@ class Probed(Talking):
     """A notebook with a voice panel, and what its page heard and said, to 3 ms."""
 
     def __init__(self, notebook: Any, voices: dict[str, str], folder: Path) -> None:
-        super().__init__(notebook, voices)
+        super().__init__(notebook, voices, folder)
         self.folder = folder
 
     def begin(self, kind: str = "webrtc") -> None:
