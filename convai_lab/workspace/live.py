@@ -24,7 +24,7 @@ REPLY_LIMIT_SECS = 90.0
 """How long nothing may happen in a reply; tools of ours that are still running do not count."""
 FOLLOWED = frozenset({"client_tool_call", "error", *REPLY_FRAMES})
 """The frames that are kept in order; all others, such as audio, are passed over as they arrive."""
-FAILURE_SECS = 2.0
+FAILURE_SECS = 10.0
 """How long after an error event the close may take."""
 
 

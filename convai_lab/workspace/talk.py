@@ -187,7 +187,7 @@ class SpokenConversation(LiveConversation):
             if now - max(self._last_frame_at, self._speaker.plays_until) > self._reply_limit_secs:
                 raise self._too_slow("finish its reply", self._reply_limit_secs)
             return False
-        return self._audio_at > self._recognised_at or now - self._answered_at > AUDIO_SECS
+        return self._audio_at >= self._recognised_at or now - self._answered_at > AUDIO_SECS
 
     def _is_quiet(self, secs: float) -> bool:
         return self._clock.now() - self._speaker.plays_until > secs
@@ -216,6 +216,8 @@ class SpokenConversation(LiveConversation):
             if self._recording is not None:
                 self._recording.cut_agent(self._sample(now))
         elif kind in SPOKEN or kind in FOLLOWED:
+            if kind == "user_transcript":  # here, as the sound: its answer may come before it is taken from the queue
+                self._recognised_at = now
             self._frames.put_nowait(frame)
 
     def _play(self, event: Any, now: float) -> None:
@@ -238,7 +240,6 @@ class SpokenConversation(LiveConversation):
             event = frame.get("user_transcription_event")
             text = event.get("user_transcript") if isinstance(event, Mapping) else None
             self._reply.begin()
-            self._recognised_at = self._clock.now()
             await self._tell(UserTurn(text if isinstance(text, str) else ""))
         elif kind == "agent_response_correction":
             event = frame.get("agent_response_correction_event")

@@ -24,8 +24,9 @@ LONG_SECS = 12.0
 class HearingPlatform:
     """A socket to a platform that hears at the pace of speech, and answers whatever is longer than a second."""
 
-    def __init__(self, clock: VirtualClock) -> None:
+    def __init__(self, clock: VirtualClock, *, sound_after_secs: float = 0.1) -> None:
         self.waiting_secs: list[float] = []
+        self._sound_after_secs = sound_after_secs
         self._clock, self._heard_until, self._answers = clock, 0.0, 0
         self._arriving: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
@@ -45,7 +46,7 @@ class HearingPlatform:
         self._tell("user_transcript", user_transcription_event={"user_transcript": "a question"})
         self._tell("agent_response", agent_response_event=said)
         sound = {"audio_base_64": base64.b64encode(silence(0.5)).decode(), "event_id": self._answers}
-        asyncio.get_running_loop().call_later(0.1, lambda: self._tell("audio", audio_event=sound))
+        asyncio.get_running_loop().call_later(self._sound_after_secs, lambda: self._tell("audio", audio_event=sound))
 
     def _tell(self, kind: str, **event: Any) -> None:
         self._arriving.put_nowait({"type": kind, **event})
@@ -67,9 +68,9 @@ class Listener:
         self.events.append(event)
 
 
-def test_each_long_sound_is_answered_before_the_next_one_is_sent() -> None:
-    clock, caller = VirtualClock(), Listener()
-    platform = HearingPlatform(clock)
+def said(platform: HearingPlatform, clock: VirtualClock) -> list[Any]:
+    """Say two long sounds at once, and return what the caller was told."""
+    caller = Listener()
 
     async def talk() -> None:
         live = SpokenConversation(
@@ -84,8 +85,18 @@ def test_each_long_sound_is_answered_before_the_next_one_is_sent() -> None:
         await live.close()
 
     clock.run(talk())
-    turns = [event for event in caller.events if isinstance(event, UserTurn | AgentTurn)]
+    return [event for event in caller.events if isinstance(event, UserTurn | AgentTurn)]
+
+
+def test_each_long_sound_is_answered_before_the_next_one_is_sent() -> None:
+    platform = HearingPlatform(clock := VirtualClock())
     question = UserTurn("a question")
-    assert turns == [question, AgentTurn("Answer 1."), question, AgentTurn("Answer 2.")]
+    assert said(platform, clock) == [question, AgentTurn("Answer 1."), question, AgentTurn("Answer 2.")]
     assert max(platform.waiting_secs) < 0.1, "no silence waits to be heard before the next sound"
     assert 2 * LONG_SECS < clock.now() < 2 * LONG_SECS + 5
+
+
+def test_an_answer_that_is_heard_at_once_is_not_waited_for_again() -> None:
+    platform = HearingPlatform(clock := VirtualClock(), sound_after_secs=0)
+    assert len(said(platform, clock)) == 4
+    assert clock.now() < 2 * LONG_SECS + 5
