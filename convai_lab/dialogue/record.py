@@ -14,7 +14,7 @@ from convai_lab.conversations.turn import Turn
 OWN = "convai_lab"
 """The key in `extra` under which the platform's own additions stand."""
 
-PASSES_TO_ASK = 6
+PASSES_TO_ASK = 3
 """So often the event loop runs until a request on a kept connection has left: the model thinks while we write."""
 
 
