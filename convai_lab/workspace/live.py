@@ -24,8 +24,10 @@ REPLY_LIMIT_SECS = 90.0
 """How long nothing may happen in a reply; tools of ours that are still running do not count."""
 FOLLOWED = frozenset({"client_tool_call", "error", *REPLY_FRAMES})
 """The frames that are kept in order; all others, such as audio, are passed over as they arrive."""
-FAILURE_SECS = 10.0
+FAILURE_SECS = 2.0
 """How long after an error event the close may take."""
+CLOSED_SECS = 10.0
+"""How long it may take to read why a connection was closed on which nothing can be sent any more."""
 
 
 class LiveConversation:
@@ -236,7 +238,7 @@ class LiveConversation:
         try:
             await self._socket.send(frame)
         except SocketClosed:
-            await self._until(lambda: False, FAILURE_SECS, "say why it closed")
+            await self._until(lambda: False, CLOSED_SECS, "say why it closed")
 
     async def _reply_is_over(self) -> None:
         """Wait until the reply is complete; a conversation that ends normally completes it too."""

@@ -24,7 +24,7 @@ from convai_lab.workspace.caller import Caller
 from convai_lab.workspace.chat import Held, Line, Opening
 from convai_lab.workspace.devices import Loudspeaker, Microphone, Pace, Speech, read_sounds, speech_end_secs
 from convai_lab.workspace.events import AgentCutShort, UserTurn
-from convai_lab.workspace.live import FAILURE_SECS, FIRST_MESSAGE_SECS, FOLLOWED, LiveConversation
+from convai_lab.workspace.live import CLOSED_SECS, FIRST_MESSAGE_SECS, FOLLOWED, LiveConversation
 from convai_lab.workspace.socket import NORMAL_CLOSE, SocketClosed
 
 QUIET_SECS = 1.0
@@ -166,7 +166,7 @@ class SpokenConversation(LiveConversation):
             await self._socket.send(microphone.encoded(pcm))
         except SocketClosed:
             with contextlib.suppress(ConversationClosedError):
-                await self._until(lambda: self.ended, FAILURE_SECS, "say why it closed")
+                await self._until(lambda: self.ended, CLOSED_SECS, "say why it closed")
 
     def _has_greeted(self) -> bool:
         """Say whether the first message was heard out, or does not come."""
