@@ -131,7 +131,7 @@ class CloudBridge:
     async def _from_client(self, cloud: Socket) -> None:
         while True:
             while self._early:
-                await cloud.send(self._early.popleft())
+                await _told(cloud, self._early.popleft())
             await self._take_next()
 
     async def _take_next(self) -> None:
@@ -171,7 +171,7 @@ class CloudBridge:
             pcm = await self._next_sound()
             sound = self._user.encode(resampler.feed(pcm))
             if sound:
-                await cloud.send({"user_audio_chunk": base64.b64encode(sound).decode("ascii")})
+                await _told(cloud, {"user_audio_chunk": base64.b64encode(sound).decode("ascii")})
             sent_until = max(sent_until, self._clock.now()) + len(pcm) / SAMPLE_BYTES / SESSION_RATE_HZ
             await self._clock.sleep(max(0.0, sent_until - self._clock.now() - MAX_AHEAD_SECS))
 
@@ -193,7 +193,7 @@ class CloudBridge:
             frame = await cloud.receive()
             match frame.get("type"):
                 case "ping":
-                    await cloud.send({"type": "pong", "event_id": _inner(frame, "ping_event").get("event_id")})
+                    await _told(cloud, {"type": "pong", "event_id": _inner(frame, "ping_event").get("event_id")})
                 case "conversation_initiation_metadata":
                     await self._outbox.send(self._begun(frame))
                 case "audio":
@@ -277,6 +277,12 @@ class CloudBridge:
 
 class _LeftError(Exception):
     """The notebook has ended the session."""
+
+
+async def _told(cloud: Socket, frame: Mapping[str, Any]) -> None:
+    """Send a frame; on a closed connection nothing happens: why it was closed may still be there to be read."""
+    with contextlib.suppress(SocketClosed):
+        await cloud.send(frame)
 
 
 def _inner(frame: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -135,7 +135,8 @@ class LiveConversation:
                 kind = frame.get("type")
                 if kind == "ping":
                     event = frame.get("ping_event")
-                    await self._socket.send({"type": "pong", "event_id": (event or {}).get("event_id")})
+                    with contextlib.suppress(SocketClosed):  # what came before the close is still to be read
+                        await self._socket.send({"type": "pong", "event_id": (event or {}).get("event_id")})
                 elif kind == "conversation_initiation_metadata":
                     self._begun(frame)
                 else:

@@ -32,13 +32,14 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StubPlatform]
 
 
 @asynccontextmanager
-async def far_platform(*frames: Any) -> AsyncIterator[str]:
+async def far_platform(*frames: Any, hangs_up: bool = False) -> AsyncIterator[str]:
     """Serve a platform that says these frames, whatever it is told; yields its address."""
 
     async def talk(socket: ServerConnection) -> None:
         for frame in (BEGUN, *frames, LAST):
             await socket.send(json.dumps(frame))
-        await socket.wait_closed()
+        if not hangs_up:
+            await socket.wait_closed()
 
     async with serve(talk, "127.0.0.1", 0) as server:
         yield f"ws://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}/v1?conversation_signature=cvtkn_secret"
@@ -78,6 +79,14 @@ async def test_another_platform_cannot_speak_for_this_one_nor_break_the_session(
         heard = await bridged(platform, url, lambda event: event["type"] == "agent_response")
     assert heard[-1] == LAST
     assert "forged" not in json.dumps(heard)
+
+
+async def test_what_the_other_platform_said_last_is_heard_although_its_pings_cannot_be_answered_any_more(
+    platform: StubPlatform,
+) -> None:
+    pings = [{"type": "ping", "ping_event": {"event_id": n}} for n in range(20)]
+    async with far_platform(*pings, hangs_up=True) as url:
+        assert LAST in await bridged(platform, url, lambda event: event["type"] == "agent_response")
 
 
 @pytest.mark.parametrize(

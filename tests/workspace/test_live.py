@@ -306,6 +306,16 @@ def test_missing_variables_are_named_before_the_conversation_even_starts() -> No
     assert raised.value.names == ("name",)
 
 
+def test_why_it_closed_is_read_although_a_ping_before_it_cannot_be_answered_any_more() -> None:
+    async def answer(socket: MemorySocket, frame: Frame) -> None:
+        failed = error("missing_dynamic_variable", "the first message uses {{name}}", names=["name"])
+        socket.tell({"type": "ping", "ping_event": {"event_id": 1}}, failed, Closed(1008, "x"))
+        socket.closed = Closed(1008, "x")
+
+    with pytest.raises(MissingVariableError):
+        Scene(answer).play("one")
+
+
 def test_an_unknown_model_comes_with_suggestions() -> None:
     message = "openai: no model gpt-5o (did you mean gpt-4o?)"
     frame = error("model_not_found", message, provider="openai", model="gpt-5o", suggestions=["gpt-4o"])
