@@ -1,6 +1,8 @@
 // How loud is each side, how long does sound take, and who has the floor? For the panel and the page of its own alike.
 
 const TICK_MS = 20;
+const LEVEL_SAMPLES = 1024; // 21 ms at 48 kHz
+const PAST_SAMPLES = 8192; // 171 ms: less than the quiet before what begins
 const AUDIBLE = 0.1; // -54 dBFS
 const VOICE = 0.45; // -33 dBFS: somebody speaks into the microphone
 const VOICE_TICKS = 2;
@@ -27,19 +29,21 @@ export const after = (ms) => new Promise((done) => setTimeout(done, ms));
 export class Meter {
   constructor(context, source) {
     this.source = source instanceof AudioNode ? source : context.createMediaStreamSource(source);
-    this.analyser = new AnalyserNode(context, { fftSize: 1024 });
+    this.analyser = new AnalyserNode(context, { fftSize: PAST_SAMPLES });
     this.source.connect(this.analyser);
-    this.samples = new Float32Array(this.analyser.fftSize);
+    this.samples = new Float32Array(PAST_SAMPLES);
+    this.newest = this.samples.subarray(-LEVEL_SAMPLES);
   }
 
   read() {
     this.analyser.getFloatTimeDomainData(this.samples);
-    const power = this.samples.reduce((sum, value) => sum + value * value, 0) / this.samples.length;
+    const power = this.newest.reduce((sum, value) => sum + value * value, 0) / LEVEL_SAMPLES;
     const decibels = 10 * Math.log10(power + 1e-12);
     return Math.min(1, Math.max(0, (decibels + 60) / 60));
   }
 
-  /** Return since when what was read last is as loud as this, by the page's clock. */
+  /** Return since when what was read last is as loud as this, by the page's clock. It looks back as far as a busy page
+   *  may read too late. */
   since(loud) {
     const first = this.samples.findIndex((value) => Math.abs(value) >= loud);
     return performance.now() - (1000 * (this.samples.length - Math.max(0, first))) / this.analyser.context.sampleRate;

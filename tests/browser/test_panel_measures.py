@@ -26,6 +26,19 @@ TIMING = """isQuiet => {
     isQuiet: () => isQuiet,
   });
 }"""
+READ_LATE = """async (secs) => {
+  const context = new OfflineAudioContext(1, 48000, 48000);
+  const voice = new OscillatorNode(context);
+  const meter = new measures.Meter(context, voice);
+  voice.start(0.4);
+  let found = null;
+  context.suspend(0.4 + secs).then(() => {
+    found = [meter.read(), (performance.now() - meter.since(0.01)) / 1000];
+    context.resume();
+  });
+  await context.startRendering();
+  return found;
+}"""
 HUSH = """() => {
   window.loud = { agent: 0.5, user: 0 };
   window.volume = 1;
@@ -56,6 +69,13 @@ def test_in_a_notebook_the_kernel_is_left_alone_until_the_agent_is_heard(page: A
     told = page.evaluate("told.at(-1)")
     assert (told["to_agent_ms"], told["to_user_ms"], told["is_at_start"], told["number"]) == (10, 25, True, 4)
     assert 0 <= told["heard_at"] - began < 0.05, "by the platform's clock, the loudspeaker's delay included"
+
+
+@pytest.mark.parametrize("secs", [0.02, 0.06, 0.15])
+def test_when_a_voice_began_is_known_although_a_busy_page_looks_late(page: Any, secs: float) -> None:
+    level, since = page.evaluate(READ_LATE, secs)
+    assert since == pytest.approx(secs, abs=0.005)
+    assert level > 0.9
 
 
 def test_a_voice_too_soft_to_tell_its_first_instant_is_timed_within_a_second(page: Any) -> None:
